@@ -1,0 +1,125 @@
+"""Every exception that Veridical raises on purpose; each has a stable code.
+
+::
+
+    VeridicalError
+    ├── MediaError            bytes that cannot be judged as a picture
+    ├── SourceError           a path, list or URL that gives no bytes
+    ├── ModelError            a bundle, checkpoint or detector that cannot be used
+    │   └── UnknownModelError no detector or bundle of that name
+    ├── DataError             a training or benchmark set that cannot be used as it is
+    ├── MissingExtraError     an optional dependency that is not installed
+    └── UsageError            a value that the caller can correct
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """What is told of an error, in the same shape to the terminal, a file, REST and the network."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    retryable: bool = False
+
+
+class VeridicalError(Exception):
+    """An error with a stable `code`, what happened, and a `hint` that says what to do."""
+
+    code = "error"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, hint: str | None = None, retryable: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).code
+        self.hint = hint
+        self.retryable = retryable
+
+    @property
+    def info(self) -> ErrorInfo:
+        """The same, as data."""
+        return ErrorInfo(code=self.code, message=self.message, hint=self.hint, retryable=self.retryable)
+
+
+class MediaError(VeridicalError):
+    """Bytes that cannot be judged.
+
+    Codes: `empty_file`, `unsupported_format`, `malformed`, `truncated`, `too_large`, `too_small`,
+    `body_too_large`, `decode_timeout`, `decode_oom`, `decode_crashed`.
+    """
+
+    code = "malformed"
+
+
+class SourceError(VeridicalError):
+    """A source that gives no bytes.
+
+    Codes: `not_found`, `permission_denied`, `unreadable`, `is_a_directory`, `url_not_supported`, `no_matches`.
+    """
+
+    code = "unreadable"
+
+
+class ModelError(VeridicalError):
+    """A bundle or checkpoint that cannot be used.
+
+    Codes: `malformed_bundle`, `hash_mismatch`, `unsafe_checkpoint`, `malformed_checkpoint`,
+    `checkpoint_mismatch`, `unsafe_graph`, `non_finite_parameters`, `self_test_failed`, `offline`.
+    """
+
+    code = "malformed_bundle"
+
+
+class UnknownModelError(ModelError):
+    """No detector, bundle or experiment of that name; names the known ones and the nearest."""
+
+    code = "unknown_model"
+
+
+class DataError(VeridicalError):
+    """A data set that cannot be used as it is: `bad_manifest`, `unreadable_sample`, `empty_split`, ..."""
+
+    code = "bad_manifest"
+
+
+class MissingExtraError(VeridicalError):
+    """An optional dependency is missing; the hint is the pip command.
+
+    >>> MissingExtraError("HEIC pictures", extra="heic").hint
+    "pip install 'veridical[heic]'"
+    """
+
+    code = "missing_extra"
+
+    def __init__(self, needed_for: str, *, extra: str, code: str | None = None) -> None:
+        super().__init__(
+            f"{needed_for} need the extra '{extra}', which is not installed.",
+            code=code,
+            hint=f"pip install 'veridical[{extra}]'",
+        )
+
+
+class UsageError(VeridicalError):
+    """An argument or setting that the caller can correct."""
+
+    code = "usage"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """One sentence that lists the known names, the nearest first.
+
+    >>> did_you_mean("npr_shard", ["npr_shared", "constant"])
+    "Did you mean 'npr_shared'? Known: constant, npr_shared."
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    listed = f"Known: {', '.join(names)}." if names else "None are known."
+    return f"Did you mean '{near[0]}'? {listed}" if near else listed
