@@ -1,0 +1,70 @@
+"""CPU time of judging one picture from a cold start, against a script that imports torch and Pillow.
+
+Both are whole processes that run the same network with the same parameters on the same view of the same
+picture, interleaved; the figure is user + system CPU time, because wall time on shared cores means nothing.
+
+    python benchmarks/cold_start.py examples/real_rocket.jpg
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import veridical
+from veridical.detectors import DEFAULT_DETECTOR
+from veridical.models.store import find_bundle
+
+_PEER = """
+import sys
+import numpy, PIL.Image, torch
+from safetensors.torch import load_file
+from veridical.architectures import npr
+from veridical.detectors.bundle import crop_views
+from veridical.models.card import parse_card
+from pathlib import Path
+folder = Path(sys.argv[2])
+torch.set_num_threads(1)
+model = npr.build()
+model.load_state_dict(load_file(folder / "model.safetensors"))
+model.eval()
+card = parse_card((folder / "card.json").read_bytes())
+pixels = numpy.asarray(PIL.Image.open(sys.argv[1]).convert("RGB"))
+with torch.inference_mode():
+    for view in crop_views(pixels, card.input):
+        print(model(torch.from_numpy(view[None].copy())).item())
+"""
+
+
+def cpu_seconds(command: Sequence[str]) -> float:
+    """User and system time of a process and its children, in seconds; raises if it fails."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    """Print the median of each and of their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("picture")
+    parser.add_argument("--rounds", type=int, default=11)
+    arguments = parser.parse_args()
+    folder = find_bundle(DEFAULT_DETECTOR).folder
+    ours = [str(Path(sys.executable).parent / "veridical"), "detect", "--format", "jsonl", arguments.picture]
+    peer = [sys.executable, "-c", _PEER, arguments.picture, str(folder)]
+    times = [(cpu_seconds(ours), cpu_seconds(peer)) for _ in range(arguments.rounds + 1)][1:]
+    ratios = [theirs / mine for mine, theirs in times]
+    print(f"veridical {veridical.__version__}, {arguments.rounds} interleaved rounds after one to warm up")
+    print(f"veridical detect   {statistics.median(t for t, _ in times):.3f} CPU s")
+    print(f"torch and Pillow   {statistics.median(t for _, t in times):.3f} CPU s")
+    print(f"ratio              {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+if __name__ == "__main__":
+    main()

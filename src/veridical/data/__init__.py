@@ -1,0 +1,1 @@
+"""Labelled pictures for training and measuring: sources, seeded batches, perturbations."""

@@ -1,0 +1,128 @@
+"""Sample: one labelled picture, or one region of one; and how a set of them is named.
+
+A data set is read by the file in `data/sources/` that knows its shape: a manifest (`images.csv`), a folder
+with `real/` and `fake/GENERATOR/`, or a pair of list files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from veridical.errors import DataError, VeridicalError
+from veridical.media import open_media
+from veridical.results import Label
+
+
+@dataclass(frozen=True)
+class Box:
+    """A region of a file, in pixels of the upright picture."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled picture. `group` is whoever published it: groups are never divided between splits.
+
+    `generator` is empty for reals; `box` is the region that is the sample (`None`: the whole picture).
+    """
+
+    path: Path
+    label: Label
+    generator: str
+    source: str
+    group: str
+    split: str = ""
+    box: Box | None = None
+    sha256: str = ""
+
+    @property
+    def stratum(self) -> str:
+        """What balanced sampling balances over: the generator of a fake, the source of a real."""
+        return self.generator if self.label is Label.FAKE else self.source
+
+
+def read_samples(data: str | Path, split: str | None = None) -> list[Sample]:
+    """The samples of a data set, in a fixed order; only those of `split` if one is named.
+
+    `data` is a manifest (`.csv`), a folder with `real/` and `fake/`, or `REAL.txt,FAKE.txt`.
+    Raises `DataError` if it is none of them, or if nothing is left.
+    """
+    source = importlib.import_module(f"veridical.data.sources.{_source_name(str(data))}")
+    samples: list[Sample] = source.read(str(data))
+    if split is not None:
+        known = sorted({s.split for s in samples})
+        samples = [s for s in samples if s.split == split]
+        if not samples:
+            raise DataError(
+                f"{data} has no sample in split '{split}'; its splits: {', '.join(known) or 'none'}.",
+                code="empty_split",
+            )
+    if not samples:
+        raise DataError(f"{data} holds no samples.", code="empty_split")
+    return samples
+
+
+def load_pixels(sample: Sample) -> npt.NDArray[np.uint8]:
+    """The sample's upright sRGB pixels, (height, width, 3).
+
+    Raises `DataError` (`unreadable_sample`) that names the file: a sample is never skipped or replaced.
+    """
+    try:
+        pixels = open_media(sample.path).pixels
+    except (VeridicalError, OSError) as error:
+        raise DataError(
+            f"{sample.path} cannot be read: {error}",
+            code="unreadable_sample",
+            hint="Remove it from the data set, or repair it; samples are never skipped silently.",
+        ) from error
+    if sample.box is None:
+        return pixels
+    box = sample.box
+    if box.top + box.height > pixels.shape[0] or box.left + box.width > pixels.shape[1]:
+        raise DataError(
+            f"the box {box} of {sample.path} is outside its {pixels.shape[1]}x{pixels.shape[0]} pixels.",
+            code="unreadable_sample",
+        )
+    return pixels[box.top : box.top + box.height, box.left : box.left + box.width]
+
+
+def data_sha256(samples: Iterable[Sample]) -> str:
+    """One hash of a set: of its samples' file hashes, labels and boxes, whatever their order or folder."""
+    rows = sorted(f"{s.sha256 or _file_sha256(s.path)} {int(s.label)} {s.box}" for s in samples)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def counts(samples: Sequence[Sample]) -> tuple[int, int]:
+    """How many are real, how many fake."""
+    fakes = sum(s.label is Label.FAKE for s in samples)
+    return len(samples) - fakes, fakes
+
+
+def _source_name(data: str) -> str:
+    if data.endswith(".csv"):
+        return "manifest"
+    if "," in data:
+        return "lists"
+    if Path(data).is_dir():
+        return "folder"
+    raise DataError(
+        f"'{data}' is not a data set.",
+        code="not_found",
+        hint="Give a manifest (.csv), a folder with real/ and fake/GENERATOR/, or REAL.txt,FAKE.txt.",
+    )
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,142 @@
+"""What gives a score at run time: bundles by name, and the detectors of this folder.
+
+A file here adds detectors by a dictionary `DETECTORS`, from their names to what makes them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from veridical.detectors._base import Detector
+from veridical.detectors.bundle import BundleDetector
+from veridical.errors import ErrorInfo, ModelError, UnknownModelError, did_you_mean
+from veridical.models.bundle import CARD, read_bundle
+from veridical.models.card import sha256_of
+from veridical.models.store import FoundBundle, find_bundle, list_bundles
+
+__all__ = ["DEFAULT_DETECTOR", "Detector", "LiveDetector", "list_detectors", "load_detector"]
+
+DEFAULT_DETECTOR = "npr_shared"
+
+_log = logging.getLogger(__name__)
+_loaded: dict[str, BundleDetector] = {}
+_loading = threading.Lock()
+# A session holds all its parameters in memory.
+_MOST_LOADED = 4
+
+
+def load_detector(name: str = "default") -> Detector:
+    """The detector of that name: one of `list_detectors()`, a bundle's folder, or `hf:owner/name@revision`.
+
+    A bundle that did not change since it was last asked for is not loaded again. Raises `ModelError`, of
+    which `UnknownModelError` names the known ones.
+    """
+    found = _find(name)
+    return found() if callable(found) else _load_bundle(found.folder)
+
+
+def list_detectors() -> list[str]:
+    """The names that `load_detector` knows on this machine."""
+    return sorted({bundle.name for bundle in list_bundles()} | _plugins().keys())
+
+
+class LiveDetector:
+    """A detector that follows its bundle on disk, for processes that run long.
+
+    `current()` is what judges now. After the bundle was replaced, the next call loads the new one and tests
+    it; if that fails, the old one stays, `error` says why, and the files are looked at again when they change.
+    """
+
+    def __init__(self, name: str = "default") -> None:
+        """Loads and tests it; raises `ModelError`."""
+        self.error: ErrorInfo | None = None
+        self._swapping = threading.Lock()
+        found = _find(name)
+        self._folder = None if callable(found) else found.folder
+        self._stamp = _stamp(self._folder)
+        self._detector: Detector = found() if callable(found) else _load_tested(found.folder)
+
+    def current(self) -> Detector:
+        """The detector to use now; hold it for one request, so that the request ends on what it began with."""
+        # Whoever comes while another loads goes on with the old one rather than wait.
+        if _stamp(self._folder) != self._stamp and self._swapping.acquire(blocking=False):
+            try:
+                self._follow()
+            finally:
+                self._swapping.release()
+        return self._detector
+
+    def _follow(self) -> None:
+        stamp = _stamp(self._folder)
+        if self._folder and stamp != self._stamp:
+            self._swap(self._folder)
+            self._stamp = stamp
+
+    def _swap(self, folder: Path) -> None:
+        try:
+            self._detector = _load_tested(folder)
+            self.error = None
+            _log.info("now judging with %s %s", self._detector.name, self._detector.sha256[:12])
+        except ModelError as error:
+            self.error = error.info
+            _log.error("kept %s: the new bundle fails: %s", self._detector.sha256[:12], error.message)
+
+
+def _find(name: str) -> FoundBundle | Callable[[], Detector]:
+    wanted = DEFAULT_DETECTOR if name == "default" else name
+    if plugin := _plugins().get(wanted):
+        return plugin
+    try:
+        return find_bundle(wanted)
+    except UnknownModelError as error:
+        raise UnknownModelError(
+            f"There is no detector {wanted!r}.", hint=did_you_mean(wanted, list_detectors())
+        ) from error
+
+
+def _plugins() -> dict[str, Callable[[], Detector]]:
+    found: dict[str, Callable[[], Detector]] = {}
+    for module in pkgutil.iter_modules(__path__):
+        if not module.name.startswith("_"):
+            found |= getattr(importlib.import_module(f"{__name__}.{module.name}"), "DETECTORS", {})
+    return found
+
+
+def _load_bundle(folder: Path) -> BundleDetector:
+    with _loading:
+        sha256 = _card_sha256(folder)
+        if sha256 not in _loaded:
+            detector = BundleDetector(read_bundle(folder))
+            sha256 = detector.sha256
+            _loaded[sha256] = detector
+            while len(_loaded) > _MOST_LOADED:
+                del _loaded[next(iter(_loaded))]
+        return _loaded[sha256]
+
+
+def _card_sha256(folder: Path) -> str | None:
+    try:
+        return sha256_of((folder / CARD).read_bytes())
+    except OSError:
+        return None  # read_bundle says what is wrong
+
+
+def _load_tested(folder: Path) -> BundleDetector:
+    detector = BundleDetector(read_bundle(folder))
+    detector.self_test()
+    return detector
+
+
+def _stamp(folder: Path | None) -> tuple[tuple[str, int, int, int], ...]:
+    """Changes when a file of the folder does; cheap enough for every request."""
+    try:
+        paths = sorted(folder.iterdir()) if folder else []
+        status = [(path.name, path.stat()) for path in paths]
+    except OSError:
+        return ()
+    return tuple((name, s.st_ino, s.st_mtime_ns, s.st_size) for name, s in status)

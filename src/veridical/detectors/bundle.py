@@ -1,0 +1,165 @@
+"""Runs any bundle in ONNX Runtime, on one thread, without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from veridical.detectors._base import Pixels, require_size, score_of_logits
+from veridical.errors import ModelError, VeridicalError
+from veridical.models.bundle import Bundle
+from veridical.models.card import Card, PixelInput
+from veridical.results import Score, Thresholds
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of a picture, pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class BundleDetector:
+    """The detector in a bundle: views as its card says, one run for each, calibrated mean of their logits.
+
+    Views are run one by one: batches gain nothing on a CPU, and a score could depend on its neighbours.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Raises `ModelError` (`malformed_bundle`) for a graph that ONNX Runtime cannot load."""
+        self.card: Card = bundle.card
+        self.sha256 = bundle.sha256
+        self._session = _start_session(bundle)
+
+    @property
+    def name(self) -> str:
+        """As on the card."""
+        return self.card.name
+
+    @property
+    def version(self) -> str:
+        """As on the card."""
+        return self.card.version
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """As on the card."""
+        return self.card.thresholds
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the card carries a calibration."""
+        return self.card.calibration is not None
+
+    @property
+    def minimum(self) -> int:
+        """The least short side, pixels."""
+        return self.card.input.minimum
+
+    def detect(self, images: Sequence[Pixels]) -> list[Score]:
+        """See `Detector.detect`."""
+        return [self._score(image) for image in images]
+
+    def self_test(self) -> None:
+        """Judge two made-up pictures; raises `ModelError` (`self_test_failed`) if that does not work."""
+        sides = {self.minimum, max(self.minimum, self.card.input.size)}
+        try:
+            self.detect([_made_up_picture(side) for side in sorted(sides)])
+        except VeridicalError as error:
+            raise ModelError(
+                f"Bundle '{self.name}' fails its self-test: {error.message}", code="self_test_failed"
+            ) from error
+
+    def _score(self, image: Pixels) -> Score:
+        require_size(image, self.minimum)
+        return score_of_logits([self._logit(view) for view in crop_views(image, self.card.input)], self.card)
+
+    def _logit(self, view: Pixels) -> float:
+        pixels = {self._session.get_inputs()[0].name: view[None]}
+        try:
+            (logits,) = self._session.run(["logits"], pixels)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise ModelError(f"Bundle '{self.name}' fails on {view.shape} pixels: {error}") from error
+        if logits.shape != (1,):
+            raise ModelError(f"Bundle '{self.name}' gives logits of shape {logits.shape} for one picture.")
+        return float(logits[0])
+
+
+def crop_views(image: Pixels, pixel_input: PixelInput) -> list[Pixels]:
+    """What the graph is shown of a picture, each uint8 (height, width, 3): crops, or the whole resized."""
+    if pixel_input.kind == "resize":
+        return [_resize(image, pixel_input)]
+    boxes = crop_boxes(image.shape[0], image.shape[1], pixel_input)
+    return [image[b.top : b.top + b.height, b.left : b.left + b.width] for b in boxes]
+
+
+def crop_boxes(height: int, width: int, pixel_input: PixelInput) -> list[Box]:
+    """Where the crops of a picture lie: centre, then corners, each once, starting at multiples of `align`.
+
+    Nothing is padded: a side shorter than `size` is taken whole, trimmed to a multiple of `align`.
+
+    >>> crop_boxes(101, 64, PixelInput(kind="crops", size=64, count=3))
+    [Box(top=18, left=0, height=64, width=64), Box(top=0, left=0, height=64, width=64),
+     Box(top=36, left=0, height=64, width=64)]
+    """
+    tops, high = _starts(height, pixel_input)
+    lefts, wide = _starts(width, pixel_input)
+    places = [(tops[0], lefts[0])] + [(top, left) for top in tops[1:] for left in lefts[1:]]
+    boxes = dict.fromkeys(Box(top, left, high, wide) for top, left in places)
+    return list(boxes)[: pixel_input.count]
+
+
+def _starts(side: int, pixel_input: PixelInput) -> tuple[tuple[int, int, int], int]:
+    """Start of the middle, first and last crop along one side, and the crops' length."""
+    align = pixel_input.align
+    length = min(pixel_input.size, side // align * align)
+    spare = side - length
+    return (spare // 2 // align * align, 0, spare // align * align), length
+
+
+def _resize(image: Pixels, pixel_input: PixelInput) -> Pixels:
+    import PIL.Image  # only bundles that resize need it; crops start faster without
+
+    method = PIL.Image.Resampling[pixel_input.interpolation.upper()]
+    return np.asarray(PIL.Image.fromarray(image).resize((pixel_input.size, pixel_input.size), method))
+
+
+def _start_session(bundle: Bundle) -> InferenceSession:
+    import onnxruntime  # heavy, and not needed to list detectors
+
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    # One thread for each worker and one worker for each core; more threads wait for one another.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # It would keep a plan of memory for every size of picture it has ever seen.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3  # errors, which we raise; warnings would land on the user's terminal
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The bytes were checked as ONNX, so they may not be taken for ONNX Runtime's own format.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    try:
+        session = onnxruntime.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        raise ModelError(f"ONNX Runtime cannot load bundle '{bundle.card.name}': {error}") from error
+    outputs = {output.name for output in session.get_outputs()}
+    if bundle.card.has_map != ("map" in outputs):
+        raise ModelError(f"Bundle '{bundle.card.name}': card and graph differ on whether it gives a map.")
+    return session
+
+
+def _made_up_picture(side: int) -> Pixels:
+    """A smooth gradient under fixed noise: neither flat nor pure noise, the same every time."""
+    ramp = np.linspace(0, 200, side)
+    noise = np.random.default_rng(0).integers(0, 55, (side, side, 3))
+    return (ramp[:, None, None] / 2 + ramp[None, :, None] / 2 + noise).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Many samples measured: predictions, metrics with intervals, calibration, thresholds."""

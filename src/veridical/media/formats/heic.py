@@ -1,0 +1,33 @@
+"""HEIC/HEIF: the primary picture, by pi-heif (extra `heic`); libheif turns it upright itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pi_heif
+
+from veridical.errors import MediaError
+from veridical.media.formats._colour import array_to_rgb
+from veridical.media.formats._metadata import PARTIAL, Metadata
+from veridical.media.formats._pixels import Decoded, check_size, to_8_bit
+from veridical.media.limits import Limits
+
+
+def decode(data: bytes, limits: Limits) -> Decoded:
+    """The primary picture; bursts and collections hold others, which are not judged."""
+    pi_heif.options.DECODE_THREADS = 1
+    try:
+        heif = pi_heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    except (ValueError, SyntaxError, EOFError, RuntimeError) as error:
+        raise MediaError(f"No picture can be found in the file: {error}", code="unsupported_format") from error
+    picture = heif[heif.primary_index]
+    width, height = picture.size
+    check_size(width, height, limits)
+    metadata = Metadata()
+    metadata.read_icc(picture.info.get("icc_profile") or b"", limits)
+    # A copy: pi-heif's memory is freed with its picture, though numpy still points to it.
+    samples = np.array(picture)[:, :width]
+    if samples.dtype == np.uint16:
+        samples = to_8_bit(samples, 2 ** picture.info.get("bit_depth", 16) - 1)
+    notes = (metadata.partial, PARTIAL), (len(heif) > 1, "frames_limited")
+    pixels = array_to_rgb(samples, metadata)
+    return Decoded((pixels,), (0,), len(heif), tuple(note for applies, note in notes if applies))

@@ -1,0 +1,1 @@
+"""A detector is made: experiments, the loop, checkpoints, export."""

@@ -1,0 +1,175 @@
+"""Embeddings of samples, computed once and kept in the user's cache under `embeddings/`.
+
+A record holds the embeddings of all views of one sample, under the sha256 of its file and its box. Records lie
+in a folder named after everything else that they depend on: the backbone's parameters, its blocks, the views
+with their augmentation and seed. They are written in shards of safetensors, each in one step, while the work
+goes on, so that an interrupted call is taken up where it stopped; deleting the folder loses nothing but time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+import torch
+
+from veridical.architectures.clip import SETTINGS, Tower, centre_view
+from veridical.data.loader import Augmentation
+from veridical.data.samples import Sample, load_pixels
+from veridical.detectors.bundle import crop_views
+from veridical.errors import ModelError
+from veridical.models.card import PixelInput
+from veridical.models.parameters import read_parameters
+from veridical.models.store import cache_folder
+from veridical.training.backbones import load_backbone, parameters_file
+
+# Part of every key: raise it when a tower or a view gives other numbers than before.
+_VERSION = 1
+
+_SAMPLES_PER_SHARD = 128
+_VIEWS_PER_BATCH = 16
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Views:
+    """What is embedded of a picture: the views that a bundle with `input` takes of it.
+
+    With an `augmentation` it is `copies` random views instead, a function of `seed`, the file and the number
+    of the copy, whatever else is embedded with it.
+    """
+
+    input: PixelInput
+    augmentation: Augmentation | None = None
+    copies: int = 1
+    seed: int = 0
+
+    def of(self, sample: Sample, key: str) -> list[npt.NDArray[np.uint8]]:
+        """The views of a sample, each uint8 (height, width, 3)."""
+        pixels = load_pixels(sample)
+        if self.augmentation is None:
+            return crop_views(pixels, self.input)
+        places = [int(key[:15], 16), self.seed]
+        return [
+            self.augmentation.apply(pixels, np.random.default_rng([*places, copy]))
+            for copy in range(self.copies)
+        ]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """`vectors` float32 (m, d), one row for each view; `owners` (m,): the index of the view's sample."""
+
+    vectors: Matrix
+    owners: npt.NDArray[np.int64]
+
+    def per_sample(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The mean of `values` (m,) over the views of each sample."""
+        means: npt.NDArray[np.float64] = np.bincount(self.owners, values) / np.bincount(self.owners)
+        return means
+
+
+def embed(
+    samples: Sequence[Sample],
+    backbone: str,
+    *,
+    blocks: Sequence[int] = (),
+    device: str = "cpu",
+    workers: int = 1,
+    say: Callable[[str], None] = print,
+) -> Matrix:
+    """The embedding of each sample's centre view, float32 (n, d), in order."""
+    views = Views(PixelInput(kind="crops", size=SETTINGS[backbone].size))
+    return embed_views(samples, backbone, views, blocks=blocks, device=device, workers=workers, say=say).vectors
+
+
+def embed_views(
+    samples: Sequence[Sample],
+    backbone: str,
+    views: Views,
+    *,
+    blocks: Sequence[int] = (),
+    device: str = "cpu",
+    workers: int = 1,
+    say: Callable[[str], None] = print,
+) -> Embeddings:
+    """The embeddings of all views of all samples, in order; what is not in the cache is computed first.
+
+    Pictures are read by `workers` threads. Raises `DataError` with the path of a sample that cannot be read.
+    """
+    folder = _folder(backbone, blocks, views)
+    keys = [_key(sample) for sample in samples]
+    records = _read_records(folder)
+    missing = {key: sample for key, sample in zip(keys, samples, strict=True) if key not in records}
+    if missing:
+        say(f"embedding {len(missing)} of {len(samples)} samples by {backbone}; the others are in the cache")
+        tower = load_backbone(backbone, blocks, device=device)
+        for shard in _compute(missing, tower, views, device=device, workers=workers):
+            _write_shard(folder, shard)
+            records |= shard
+            say(f"{sum(key in records for key in missing)} of {len(missing)} embedded")
+    owners = np.repeat(np.arange(len(keys)), [len(records[key]) for key in keys])
+    return Embeddings(np.concatenate([records[key] for key in keys]), owners)
+
+
+def _key(sample: Sample) -> str:
+    sha256 = sample.sha256
+    if not sha256:
+        with sample.path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256 if sample.box is None else f"{sha256} {sample.box}"
+
+
+def _folder(backbone: str, blocks: Sequence[int], views: Views) -> Path:
+    with parameters_file(backbone).open("rb") as file:
+        parameters = hashlib.file_digest(file, "sha256").hexdigest()
+    depends_on = f"{_VERSION} {parameters} {list(blocks)} {views}"
+    digest = hashlib.sha256(depends_on.encode()).hexdigest()
+    return cache_folder() / "embeddings" / f"{backbone}-{digest[:16]}"
+
+
+def _read_records(folder: Path) -> dict[str, Matrix]:
+    records: dict[str, Matrix] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            records |= read_parameters(path)
+        except ModelError:  # a damaged shard of a cache is as good as none: its samples are embedded again
+            path.unlink()
+    return records
+
+
+def _compute(
+    missing: dict[str, Sample], tower: Tower, views: Views, *, device: str, workers: int
+) -> Iterator[dict[str, Matrix]]:
+    keys = list(missing)
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        for first in range(0, len(keys), _SAMPLES_PER_SHARD):
+            chosen = keys[first : first + _SAMPLES_PER_SHARD]
+            pictures = list(pool.map(lambda key: views.of(missing[key], key), chosen))
+            vectors = _run(tower, [view for some in pictures for view in some], device)
+            ends = np.cumsum([len(some) for some in pictures])
+            yield dict(zip(chosen, np.split(vectors, ends[:-1]), strict=True))
+
+
+@torch.inference_mode()
+def _run(tower: Tower, views: Sequence[npt.NDArray[np.uint8]], device: str) -> Matrix:
+    size = tower.settings.size
+    squares = [centre_view(torch.from_numpy(np.ascontiguousarray(view))[None], size) for view in views]
+    batches = (torch.cat(squares[i : i + _VIEWS_PER_BATCH]) for i in range(0, len(squares), _VIEWS_PER_BATCH))
+    return np.concatenate([tower(batch.to(device)).cpu().numpy() for batch in batches])
+
+
+def _write_shard(folder: Path, records: dict[str, Matrix]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(" ".join(sorted(records)).encode()).hexdigest()[:16]
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial", delete=False) as file:
+        file.write(safetensors.numpy.save(records))
+    Path(file.name).replace(folder / f"{name}.safetensors")

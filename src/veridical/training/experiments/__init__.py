@@ -1,0 +1,1 @@
+"""One file per experiment; its docstring is its methods section, and it defines `EXPERIMENT`."""

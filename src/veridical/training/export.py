@@ -1,0 +1,286 @@
+"""A checkpoint becomes a bundle: ONNX that agrees with torch, a calibration, thresholds, measured errors.
+
+Everything the card says is measured on the ONNX graph that is shipped, through the detector that users run,
+not on the torch module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import nn
+
+import veridical
+from veridical.data.samples import Sample, counts, data_sha256, load_pixels, read_samples
+from veridical.detectors.bundle import BundleDetector, crop_views
+from veridical.errors import ModelError
+from veridical.evaluation import benchmark
+from veridical.evaluation.calibration import choose_thresholds, fit_platt
+from veridical.evaluation.metrics import auroc
+from veridical.evaluation.predictions import as_arrays, predict
+from veridical.models.bundle import Bundle, write_bundle
+from veridical.models.card import Card, Measurement, PixelInput, TrainingData
+from veridical.results import Thresholds
+from veridical.training import checkpoint
+from veridical.training.experiment import Experiment, architecture, load_experiment
+
+# Logits of torch and ONNX may differ by this much on real pictures before an export is refused.
+MOST_LOGIT_DIFFERENCE = 1e-4
+
+# int8 is refused when it loses more validation AUROC than this (shared/reference/performance.md).
+MOST_AUROC_LOSS = 0.002
+
+_OPSET = 20
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits an export needs; none is used for another's purpose.
+
+    `train` is only counted and hashed for the card, and feeds the ranges of int8; `val` fits calibration and
+    thresholds; `test` is measured, last, and decides nothing. `command` is what prints the test numbers again.
+    """
+
+    name: str
+    train: Sequence[Sample]
+    val: Sequence[Sample]
+    test: Sequence[Sample]
+    command: str
+
+
+def read_splits(data: str, bundle: str) -> Splits:
+    """The splits train, val and test of a data set; `bundle` is named in the command that measures again."""
+    train, val, test = (read_samples(data, split) for split in ("train", "val", "test"))
+    command = f"veridical predict {bundle} --data {data} --split test -o p.csv && veridical bench p.csv"
+    return Splits(name=data, train=train, val=val, test=test, command=command)
+
+
+def export(
+    path: Path,
+    folder: Path,
+    splits: Splits | None,
+    *,
+    experiment: str | None = None,
+    int8: bool = False,
+    say: Callable[[str], None] = print,
+) -> Bundle:
+    """Write the bundle of a checkpoint to `folder`, replacing what is there in one step.
+
+    `experiment` is the name or file of its experiment where that is not the name in the checkpoint.
+    Without `splits` the bundle has no calibration and no thresholds, so that it always says `unsure`. With
+    `int8` the graph is quantised statically, and refused (`gate_failed`) if it loses too much on validation.
+    """
+    recipe, model = load_model(path, experiment)
+    graph = to_onnx(architecture(recipe.architecture).for_export(model))
+    card = _card(recipe, model)
+    files = {"model.onnx": graph, "model.safetensors": path.read_bytes()}
+    with tempfile.TemporaryDirectory() as name:
+        draft = write_bundle(Path(name) / "bundle", card, files)
+        if splits is not None:
+            difference = logit_difference(model, draft, [load_pixels(s) for s in splits.val[:16]])
+            say(f"torch and ONNX logits differ by at most {difference:.1e} on {len(splits.val[:16])} pictures")
+            if difference > MOST_LOGIT_DIFFERENCE:
+                raise ModelError(f"logits differ by {difference:.1e}.", code="export_mismatch")
+            if int8:
+                draft = _quantised(draft, splits, Path(name) / "int8", say)
+            card = measured_card(draft, splits, say)
+        elif int8:
+            raise ModelError("int8 needs --data for its ranges and its gate.", code="usage")
+        files["model.onnx"] = draft.graph
+    return write_bundle(folder, card, files)
+
+
+def load_model(path: Path, experiment: str | None = None) -> tuple[Experiment, nn.Module]:
+    """The experiment a checkpoint belongs to and its network, in evaluation mode."""
+    tensors, facts = checkpoint.load(path)
+    recipe = load_experiment(experiment or str(facts.get("experiment")))
+    model = recipe.build()
+    checkpoint.load_parameters(model, tensors)
+    return recipe, model.eval()
+
+
+def to_onnx(model: nn.Module) -> bytes:
+    """The graph of a module from uint8 `pixels` (b, h, w, 3) to `logits` (b,); b, h and w are free.
+
+    The exporter's notes (source lines with paths of this machine) are removed, so that equal parameters give
+    equal bytes anywhere.
+    """
+    example = torch.zeros(2, 64, 96, 3, dtype=torch.uint8)
+    free = torch.export.Dim.DYNAMIC
+    with warnings.catch_warnings():
+        # torch 2.13's exporter uses a name that it deprecates itself; nothing of ours can avoid it.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        program = torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            dynamic_shapes=({0: free, 1: free, 2: free},),
+            input_names=["pixels"],
+            output_names=["logits"],
+            opset_version=_OPSET,
+        )
+    assert program is not None
+    proto = program.model_proto
+    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input):
+        del part.metadata_props[:]
+    for part in (*proto.graph.output, *proto.graph.initializer):
+        del part.metadata_props[:]
+    for node in proto.graph.node:
+        node.doc_string = ""
+    for value, name in zip(proto.graph.input[0].type.tensor_type.shape.dim, ("b", "h", "w"), strict=False):
+        value.dim_param = name
+    proto.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "b"
+    del proto.graph.value_info[:]
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
+
+
+def logit_difference(model: nn.Module, bundle: Bundle, pictures: Sequence[npt.NDArray[np.uint8]]) -> float:
+    """The largest difference between the torch module's logits and the bundle's, over all views."""
+    detector = BundleDetector(bundle)
+    worst = 0.0
+    for pixels in pictures:
+        ours = detector.detect([pixels])[0].view_logits
+        with torch.inference_mode():
+            views = crop_views(pixels, bundle.card.input)
+            theirs = [model(torch.from_numpy(view[None].copy())).item() for view in views]
+        worst = max(worst, float(np.abs(np.array(ours) - np.array(theirs)).max()))
+    return worst
+
+
+def measured_card(bundle: Bundle, splits: Splits, say: Callable[[str], None]) -> Card:
+    """The bundle's card with calibration and thresholds from `val` and error rates from `test`."""
+    detector, code = BundleDetector(bundle), veridical.__version__
+    labels, _, logits = as_arrays(list(predict(detector, splits.val, code=code)))
+    say(f"validation AUROC {auroc(labels, logits):.4f} on {len(labels)}")
+    calibration = fit_platt(
+        labels,
+        logits,
+        [sample.group for sample in splits.val],
+        fitted_on=f"{splits.name}, split val",
+        data_sha256=data_sha256(splits.val),
+    )
+    thresholds = choose_thresholds(labels, logits, calibration)
+    say(f"thresholds: ai {thresholds.ai}, real {thresholds.real}")
+    card = dataclasses.replace(
+        bundle.card, calibration=calibration, thresholds=thresholds, training=_training_data(splits)
+    )
+    final = BundleDetector(dataclasses.replace(bundle, card=card))
+    predictions = list(predict(final, splits.test, code=code))
+    measurement = Measurement(
+        split=f"{splits.name}, split test",
+        data_sha256=data_sha256(splits.test),
+        command=splits.command,
+        metrics=benchmark.summarise(predictions),
+        generators=benchmark.per_generator(predictions),
+        sources=benchmark.per_source(predictions),
+    )
+    return dataclasses.replace(card, measured=(measurement,), limits=_limits(measurement, thresholds))
+
+
+def _training_data(splits: Splits) -> TrainingData:
+    n_real, n_fake = counts(splits.train)
+    return TrainingData(
+        name=f"{splits.name}, split train",
+        data_sha256=data_sha256(splits.train),
+        n_real=n_real,
+        n_fake=n_fake,
+        generators=tuple(sorted({s.generator for s in splits.train if s.generator})),
+        sources=tuple(sorted({s.source for s in splits.train})),
+        note="both classes pass the same random re-encoding, crop and metadata strip",
+    )
+
+
+def _limits(measurement: Measurement, thresholds: Thresholds) -> tuple[str, ...]:
+    area = measurement.metrics["auroc"]
+    sentences = [
+        f"On generators and publishers it was not trained on its AUROC is {area.value:.2f} "
+        f"(95 % interval {area.low:.2f} to {area.high:.2f}, n = {area.n}); 0.5 is guessing.",
+    ]
+    missing = [name for name, value in (("ai", thresholds.ai), ("real", thresholds.real)) if value is None]
+    if missing:
+        sentences.append(
+            f"The validation data support no threshold for the verdict {' or '.join(missing)}: its errors would "
+            "be too many, or publishers differ too much. So that verdict is never given."
+        )
+    return tuple(sentences)
+
+
+def _quantised(bundle: Bundle, splits: Splits, folder: Path, say: Callable[[str], None]) -> Bundle:
+    """The same bundle with int8 weights and activations, if it passes the gate on validation."""
+    graph = quantise(bundle.graph, _ranges(splits.train, bundle.card.input))
+    card = dataclasses.replace(bundle.card, precision="int8", name=f"{bundle.card.name}_int8")
+    files = {"model.onnx": graph, "model.safetensors": (bundle.folder / "model.safetensors").read_bytes()}
+    small = write_bundle(folder, card, files)
+    values = []
+    for candidate in (bundle, small):
+        predictions = list(predict(BundleDetector(candidate), splits.val, code=veridical.__version__))
+        labels, _, logits = as_arrays(predictions)
+        values.append(auroc(labels, logits))
+    loss = values[0] - values[1]
+    say(f"int8: {len(graph)} bytes for {len(bundle.graph)}, validation AUROC {values[1]:.4f} ({-loss:+.4f})")
+    if loss > MOST_AUROC_LOSS:
+        raise ModelError(
+            f"int8 loses {loss:.4f} validation AUROC; {MOST_AUROC_LOSS} is allowed.", code="gate_failed"
+        )
+    return small
+
+
+def quantise(graph: bytes, pictures: Iterator[npt.NDArray[np.uint8]]) -> bytes:
+    """Static int8 (QDQ, weights per output channel), activation ranges from `pictures`, each (1, h, w, 3)."""
+    with tempfile.TemporaryDirectory() as name:
+        source, prepared, target = (Path(name) / f"{part}.onnx" for part in ("source", "prepared", "target"))
+        source.write_bytes(graph)
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared),
+            str(target),
+            _Reader(pictures),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv", "Add", "MaxPool"],
+        )
+        return target.read_bytes()
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime has no types
+    def __init__(self, pictures: Iterator[npt.NDArray[np.uint8]]) -> None:
+        self._pictures = pictures
+
+    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
+        pixels = next(self._pictures, None)
+        return None if pixels is None else {"pixels": pixels}
+
+
+def _ranges(samples: Sequence[Sample], pixel_input: PixelInput) -> Iterator[npt.NDArray[np.uint8]]:
+    """Views of 128 training pictures, evenly spaced in the set's order."""
+    for sample in samples[:: max(1, len(samples) // 128)]:
+        yield np.ascontiguousarray(crop_views(load_pixels(sample), pixel_input)[0][None])
+
+
+def _card(experiment: Experiment, model: nn.Module) -> Card:
+    return Card(
+        name=experiment.name,
+        version=veridical.__version__,
+        architecture=experiment.architecture,
+        description=experiment.description,
+        licence=experiment.licence,
+        paper=experiment.paper,
+        input=experiment.input,
+        parameters=sum(p.numel() for p in model.parameters()),
+        files={},
+        limits=("Not calibrated: its scores are not probabilities and it gives no verdict.",),
+    )

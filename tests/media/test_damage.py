@@ -1,0 +1,119 @@
+"""Whatever the bytes, `open_media` gives an image or a `MediaError`, and nothing on Python's warnings."""
+
+from __future__ import annotations
+
+import functools
+import io
+
+import imagecodecs
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pil
+
+from veridical.errors import MediaError
+from veridical.media import open_media
+
+CODES = {
+    "empty_file", "unsupported_format", "malformed", "truncated", "too_large", "too_small", "body_too_large",
+    "decode_timeout", "decode_oom", "decode_crashed",
+}  # fmt: skip
+IN_PROCESS = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "APNG", "ANIMATED_WEBP", "CMYK"]
+FENCED = ["TIFF", "ICO", "AVIF", "JXL"]
+
+
+@functools.cache
+def small_file(kind: str) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    if kind == "JXL":
+        return bytes(imagecodecs.jpegxl_encode(pixels))
+    image, stream = Pil.fromarray(pixels), io.BytesIO()
+    if kind in ("APNG", "ANIMATED_WEBP"):
+        image.save(stream, kind[-4:].replace("APNG", "PNG"), save_all=True, append_images=[image.rotate(90)])
+    elif kind == "CMYK":
+        image.convert("CMYK").save(stream, "JPEG", quality=20)
+    else:
+        image.save(stream, kind)
+    return stream.getvalue()
+
+
+@st.composite
+def mutated(draw: st.DrawFn, kinds: list[str]) -> bytes:
+    data = bytearray(small_file(draw(st.sampled_from(kinds))))
+    # Half of the changes strike the first bytes, where the headers are.
+    place = st.one_of(st.integers(0, 200), st.integers(0, len(data) - 1))
+    for at, value in draw(st.lists(st.tuples(place, st.integers(0, 255)), max_size=8)):
+        data[min(at, len(data) - 1)] = value
+    if draw(st.booleans()):
+        del data[draw(place) :]
+    if draw(st.booleans()):
+        at = draw(place)
+        data[at:at] = draw(st.binary(max_size=20))
+    return bytes(data)
+
+
+def check(data: bytes) -> None:
+    try:
+        outcome: object = open_media(data).pixels.ndim
+    except MediaError as error:
+        outcome = error.code
+    assert outcome in {3, *CODES}
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(mutated(IN_PROCESS))
+def test_a_damaged_file_raises_media_errors_only(data: bytes) -> None:
+    check(data)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(mutated(FENCED))
+def test_a_damaged_file_in_the_fence_raises_media_errors_only(data: bytes) -> None:
+    check(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\x20\x00\x00\x00WEBPVP8 ", b"BM"]),
+    st.binary(max_size=100),
+)
+def test_noise_after_a_magic_number_raises_media_errors_only(magic: bytes, noise: bytes) -> None:
+    check(magic + noise)
+
+
+def test_a_jpeg_without_its_last_two_bytes_is_truncated() -> None:
+    with pytest.raises(MediaError) as caught:
+        open_media(small_file("JPEG")[:-2])
+    assert caught.value.code == "truncated"
+
+
+@pytest.mark.parametrize("at", [0, 1, 3, 6])
+def test_a_png_whose_signature_was_damaged_in_transfer_is_malformed(at: int) -> None:
+    data = bytearray(small_file("PNG"))
+    data[at] ^= 0x20
+    with pytest.raises(MediaError) as caught:
+        open_media(bytes(data))
+    assert caught.value.code == "malformed"
+
+
+def test_a_png_header_with_a_wrong_checksum_is_malformed() -> None:
+    data = bytearray(small_file("PNG"))
+    data[29] ^= 1
+    with pytest.raises(MediaError, match="header"):
+        open_media(bytes(data))
+
+
+def test_magic_numbers_without_a_picture_are_unsupported() -> None:
+    for data in (b"GIF89a\x0a\x00\x0a\x00\x00\x00\x00;", b"\xff\xd8\xff\xff\xff\xff\xff\xff\x00"):
+        with pytest.raises(MediaError) as caught:
+            open_media(data)
+        assert caught.value.code == "unsupported_format"
+
+
+def test_bytes_lost_between_segments_of_a_jpeg_are_named_and_the_picture_is_judged() -> None:
+    data = small_file("JPEG")
+    table = data.index(b"\xff\xdb")
+    image = open_media(data[:table] + b"garbage" + data[table:])
+    assert image.warnings == ("metadata_partial",)
+    assert np.array_equal(image.pixels, open_media(data).pixels)
