@@ -72,7 +72,8 @@ class ModelError(VeridicalError):
     """A bundle or checkpoint that cannot be used.
 
     Codes: `malformed_bundle`, `hash_mismatch`, `unsafe_checkpoint`, `malformed_checkpoint`,
-    `checkpoint_mismatch`, `unsafe_graph`, `non_finite_parameters`, `self_test_failed`, `offline`.
+    `checkpoint_mismatch`, `unsafe_graph`, `non_finite_parameters`, `self_test_failed`, `offline`,
+    `missing_backbone`, `export_mismatch`, `gate_failed`.
     """
 
     code = "malformed_bundle"

@@ -6,7 +6,6 @@ A file here adds detectors by a dictionary `DETECTORS`, from their names to what
 from __future__ import annotations
 
 import importlib
-import logging
 import pkgutil
 import threading
 from collections.abc import Callable
@@ -23,7 +22,6 @@ __all__ = ["DEFAULT_DETECTOR", "Detector", "LiveDetector", "list_detectors", "lo
 
 DEFAULT_DETECTOR = "npr_shared"
 
-_log = logging.getLogger(__name__)
 _loaded: dict[str, BundleDetector] = {}
 _loading = threading.Lock()
 # A session holds all its parameters in memory.
@@ -78,13 +76,16 @@ class LiveDetector:
             self._stamp = stamp
 
     def _swap(self, folder: Path) -> None:
+        import logging  # 10 ms of the start of a program that never swaps
+
+        log = logging.getLogger(__name__)
         try:
             self._detector = _load_tested(folder)
             self.error = None
-            _log.info("now judging with %s %s", self._detector.name, self._detector.sha256[:12])
+            log.info("now judging with %s %s", self._detector.name, self._detector.sha256[:12])
         except ModelError as error:
             self.error = error.info
-            _log.error("kept %s: the new bundle fails: %s", self._detector.sha256[:12], error.message)
+            log.error("kept %s: the new bundle fails: %s", self._detector.sha256[:12], error.message)
 
 
 def _find(name: str) -> FoundBundle | Callable[[], Detector]:

@@ -1,0 +1,14 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import click
+
+format_option = click.option(
+    "--format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="A table, or one JSON object.",
+)
+data_option_help = "Manifest (.csv), folder with real/ and fake/, or REAL.txt,FAKE.txt."

@@ -1,0 +1,22 @@
+"""Small tables and JSON objects on stdout, for commands whose answer is short."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from veridical.reports.escaping import visible
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell; the last is free, so that nothing is cut."""
+    cells = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = [f"{cell:<{width}}" for cell, width in zip(row[:-1], widths[:-1], strict=True)]
+        print("  ".join([*padded, row[-1]]))
+
+
+def print_json(value: object) -> None:
+    """One JSON object, indented, in ASCII."""
+    print(json.dumps(value, indent=2))

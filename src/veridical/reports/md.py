@@ -1,0 +1,27 @@
+"""A Markdown table, for an issue or a wiki."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from veridical.reports import About, Entry
+from veridical.reports.escaping import markdown_cell
+from veridical.reports.summary import Summary
+from veridical.reports.words import VERDICT_WORDS, probability
+from veridical.results import Report
+
+
+def render(entries: Iterable[Entry], about: About) -> Iterator[str]:
+    """The table, then one line that counts the verdicts."""
+    summary = Summary()
+    yield "| Verdict | Probability of AI | File | Note |\n| --- | --- | --- | --- |\n"
+    for entry in entries:
+        yield _row(entry.report)
+        summary.add(entry.report)
+    yield f"\n{summary.sentence()}.\n"
+
+
+def _row(report: Report) -> str:
+    note = report.error.message if report.error else ", ".join(report.warnings)
+    cells = (VERDICT_WORDS[report.verdict], probability(report), report.path or "", note)
+    return f"| {' | '.join(markdown_cell(cell) for cell in cells)} |\n"
