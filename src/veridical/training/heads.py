@@ -1,0 +1,241 @@
+"""A head is trained on cached embeddings: seconds, where training through the backbone takes days.
+
+For experiments of `clip_linear` and `clip_mlp` whose tower is frozen. What is written is a whole network,
+backbone and head, in the same form as `training.loop` writes it, so that `training.export` can make a bundle
+of it.
+
+We differ from UFD and UFD-T in these ways: embeddings are standardised by the training set's mean and
+deviation, which are folded into the head's first layer when it is written; a training picture is one or more
+augmented views, re-encoded like every picture in `training.loop`, and not its centre crop alone; classes and
+strata are balanced as there; validation chooses by AUROC and not by accuracy; a linear head can be fitted by
+logistic regression.
+"""
+
+from __future__ import annotations
+
+import collections
+import copy
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from veridical.architectures._probe import Probe
+from veridical.architectures.clip_linear import LinearHead
+from veridical.data.loader import epoch_order
+from veridical.data.samples import Sample, counts
+from veridical.errors import DataError, UsageError
+from veridical.evaluation.metrics import auroc
+from veridical.training import checkpoint
+from veridical.training.backbones import fill
+from veridical.training.checkpoint import Progress
+from veridical.training.embeddings import Embeddings, Views, embed_views
+from veridical.training.experiment import Experiment
+from veridical.training.loop import Run, after_epoch
+
+# Inverse strengths of the L2 penalty among which validation chooses: from close to the
+# difference of the class means, which suits a few hundred pictures, to nearly none.
+INVERSE_PENALTIES = tuple(10.0**power for power in range(-4, 2))
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """Samples with the embeddings of their views."""
+
+    samples: Sequence[Sample]
+    embeddings: Embeddings
+
+    @property
+    def labels(self) -> npt.NDArray[np.int_]:
+        """0 or 1 for each sample."""
+        return np.array([int(sample.label) for sample in self.samples])
+
+    def auroc(self, logits: npt.NDArray[np.float64]) -> float:
+        """Of the logits of all views, averaged over the views of each sample."""
+        return auroc(self.labels, self.embeddings.per_sample(logits))
+
+
+def train(
+    experiment: Experiment,
+    train_set: Sequence[Sample],
+    val_set: Sequence[Sample],
+    run: Run,
+    *,
+    solver: Literal["adam", "logistic"] = "adam",
+    copies: int = 1,
+) -> Path:
+    """Train the head of an experiment and write the whole network; gives the checkpoint's path.
+
+    Each training picture is `copies` augmented views (0: the views of the bundle, untouched). Embeddings come
+    from the cache or go there; the head itself is trained anew at every call, the same to the bit on a CPU.
+    """
+    if 0 in (*counts(train_set), *counts(val_set)):
+        raise DataError("training and validation need real and fake samples.", code="one_class")
+    torch.manual_seed(experiment.seed)
+    model = experiment.build()
+    _require_frozen(model, experiment)
+    assert isinstance(model, Probe)
+    plain = Views(experiment.input)
+    augmented = Views(experiment.input, experiment.augmentation, copies, experiment.seed)
+
+    def embedded(samples: Sequence[Sample], views: Views) -> Embedded:
+        found = embed_views(
+            samples,
+            model.backbone,
+            views,
+            blocks=model.tower.taken,
+            device=run.device,
+            workers=run.workers,
+            say=run.say,
+        )
+        return Embedded(samples, found)
+
+    training = embedded(train_set, augmented if copies else plain)
+    validation = embedded(val_set, plain)
+    mean = training.embeddings.vectors.mean(axis=0, dtype=np.float64)
+    # An entry that never changes says nothing; without the floor it would be divided by zero.
+    deviation = np.maximum(training.embeddings.vectors.std(axis=0, dtype=np.float64), 1e-6)
+    training, validation = (_standardised(part, mean, deviation) for part in (training, validation))
+
+    run.folder.mkdir(parents=True, exist_ok=True)
+    fit = fit_logistic if solver == "logistic" else fit_adam
+    chosen = fit(model.head, experiment, training, validation, run)
+    fold_standardisation(model.head, torch.from_numpy(mean), torch.from_numpy(deviation))
+    fill(model.tower, model.backbone)
+    path = run.folder / "best.safetensors"
+    facts = {"experiment": experiment.name, "settings": experiment.settings, **chosen}
+    checkpoint.save(path, model.state_dict(), facts)
+    return path
+
+
+def fit_adam(
+    head: nn.Module, experiment: Experiment, training: Embedded, validation: Embedded, run: Run
+) -> dict[str, float]:
+    """Leave in `head` the parameters of the epoch with the highest validation AUROC, and say which it was.
+
+    AdamW and binary cross-entropy; rate, patience and the average over steps as in `Experiment`. Each epoch
+    shows one view of each sample that `epoch_order` draws. Writes `log.jsonl`, a row for each epoch.
+    """
+    x, val_x = (torch.from_numpy(part.embeddings.vectors) for part in (training, validation))
+    labels = torch.from_numpy(training.labels.astype(np.float32))
+    views = [np.flatnonzero(training.embeddings.owners == index) for index in range(len(labels))]
+    moving = get_ema_multi_avg_fn(experiment.average_decay)  # type: ignore[no-untyped-call] # torch's own
+    average = AveragedModel(head, multi_avg_fn=moving)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=experiment.lr, weight_decay=experiment.weight_decay)
+    progress = Progress(experiment=experiment.name, lr=experiment.lr, seed=experiment.seed)
+    best = copy.deepcopy(head.state_dict())
+    with (run.folder / "log.jsonl").open("w", encoding="utf-8") as log:
+        while not progress.finished:
+            optimiser.param_groups[0]["lr"] = progress.lr
+            order = epoch_order(training.samples, seed=experiment.seed, epoch=progress.epoch)
+            rng = np.random.default_rng([experiment.seed, progress.epoch])
+            losses = []
+            for start in range(0, len(order), experiment.batch_size):
+                batch = order[start : start + experiment.batch_size]
+                chosen = [int(rng.choice(views[index])) for index in batch]
+                losses.append(_step(head, optimiser, x[chosen], labels[batch]))
+                average.update_parameters(head)
+            with torch.inference_mode():
+                value = validation.auroc(average.module(val_x).double().numpy())
+            if value > progress.best_auroc:
+                best = copy.deepcopy(average.module.state_dict())
+            progress = after_epoch(progress, value, experiment)
+            row = {"epoch": progress.epoch, "loss": float(np.mean(losses)), "val_auroc": value}
+            log.write(json.dumps(row) + "\n")
+            run.say(f"epoch {progress.epoch} loss {row['loss']:.4f} validation AUROC {value:.4f}")
+    head.load_state_dict(best)
+    return {"epoch": progress.best_epoch, "val_auroc": progress.best_auroc}
+
+
+@torch.no_grad()
+def fit_logistic(
+    head: nn.Module, experiment: Experiment, training: Embedded, validation: Embedded, run: Run
+) -> dict[str, float]:
+    """The same for a linear head by logistic regression with an L2 penalty, whose strength validation chooses.
+
+    Every view counts, with the weight at which `epoch_order` would draw its sample; nothing is random. Writes
+    `log.jsonl`, a row for each strength. Raises `UsageError` for another head.
+    """
+    if not isinstance(head, LinearHead):
+        raise UsageError(f"'{experiment.name}' has no linear head.", hint="Use the solver 'adam'.")
+    owners = training.embeddings.owners
+    weights = _weights(training.samples)[owners] / np.bincount(owners)[owners]
+    best = {"inverse_penalty": 0.0, "val_auroc": 0.0}
+    with (run.folder / "log.jsonl").open("w", encoding="utf-8") as log:
+        for inverse_penalty in INVERSE_PENALTIES:
+            model = LogisticRegression(C=inverse_penalty, max_iter=1000)
+            model.fit(training.embeddings.vectors, training.labels[owners], weights)
+            value = validation.auroc(model.decision_function(validation.embeddings.vectors))
+            row = {"inverse_penalty": inverse_penalty, "val_auroc": value}
+            log.write(json.dumps(row) + "\n")
+            run.say(f"inverse penalty {inverse_penalty:g} validation AUROC {value:.4f}")
+            if value > best["val_auroc"]:
+                best = row
+                head.fc.weight.copy_(torch.from_numpy(model.coef_))
+                head.fc.bias.copy_(torch.from_numpy(model.intercept_))
+    return best
+
+
+@torch.no_grad()
+def fold_standardisation(head: nn.Module, mean: Tensor, deviation: Tensor) -> None:
+    """Make a head that wants (x - mean) / deviation want x: the same function, inside its first layer.
+
+    >>> head = nn.Linear(2, 1)
+    >>> wanted = head(torch.tensor([[1.0, -1.0]]))
+    >>> fold_standardisation(head, torch.tensor([5.0, 7.0]), torch.tensor([2.0, 3.0]))
+    >>> torch.allclose(head(torch.tensor([[7.0, 4.0]])), wanted, atol=1e-5)
+    True
+    """
+    first = next(module for module in head.modules() if isinstance(module, nn.Linear))
+    weight = first.weight.double() / deviation  # in double precision: a mean may be far from its spread
+    first.bias.copy_(first.bias - weight @ mean.double())
+    first.weight.copy_(weight)
+
+
+def _require_frozen(model: nn.Module, experiment: Experiment) -> None:
+    if not isinstance(model, Probe) or not model.has_frozen_tower:
+        raise UsageError(
+            f"'{experiment.name}' trains more than a head, so embeddings cannot be kept.",
+            hint="Set trainable=head, or train it by veridical.training.loop.",
+        )
+    if experiment.input.size != model.tower.settings.size:
+        raise UsageError(
+            f"'{experiment.name}' takes views of {experiment.input.size} pixels and {model.backbone} wants "
+            f"{model.tower.settings.size}.",
+            hint="Give the experiment the input size of its backbone.",
+        )
+
+
+def _standardised(
+    part: Embedded, mean: npt.NDArray[np.float64], deviation: npt.NDArray[np.float64]
+) -> Embedded:
+    vectors = ((part.embeddings.vectors - mean) / deviation).astype(np.float32)
+    return Embedded(part.samples, dataclasses.replace(part.embeddings, vectors=vectors))
+
+
+def _weights(samples: Sequence[Sample]) -> npt.NDArray[np.float64]:
+    """How often `epoch_order` draws each sample in an epoch, on average: half the epoch for each class."""
+    strata = [(sample.label, sample.stratum, sample.group) for sample in samples]
+    sizes = collections.Counter(strata)
+    weights = np.array([sizes[stratum] ** -0.5 for stratum in strata])
+    is_fake = np.array([bool(sample.label) for sample in samples])
+    for of_class in (is_fake, ~is_fake):
+        weights[of_class] *= 0.5 * len(samples) / weights[of_class].sum()
+    return weights
+
+
+def _step(head: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, labels: Tensor) -> float:
+    loss = F.binary_cross_entropy_with_logits(head(x), labels)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call] # torch's own
+    optimiser.step()
+    return loss.item()

@@ -1,0 +1,88 @@
+"""UFD: a linear layer on a frozen tower."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from veridical.architectures import clip_linear
+from veridical.detectors.bundle import crop_views
+from veridical.models.card import PixelInput
+from veridical.models.graph import check_graph
+from veridical.training.export import to_onnx
+
+
+def names_to_train(trainable: str | int) -> set[str]:
+    model = clip_linear.build("clip-tiny", trainable=trainable)
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def test_its_head_has_the_published_number_of_parameters() -> None:
+    assert sum(p.numel() for p in clip_linear.LinearHead().parameters()) == 769
+
+
+def test_its_head_starts_from_a_narrow_normal_distribution() -> None:
+    torch.manual_seed(0)
+    weight = clip_linear.LinearHead(100_000).fc.weight
+    assert weight.mean().item() == pytest.approx(0, abs=3e-4)
+    assert weight.std().item() == pytest.approx(0.02, rel=0.01)
+
+
+def test_the_head_is_as_wide_as_the_embedding() -> None:
+    assert sum(p.numel() for p in clip_linear.build("clip-tiny").head.parameters()) == 16 + 1
+    two_blocks = clip_linear.build("clip-tiny", blocks=[1, 3])
+    assert sum(p.numel() for p in two_blocks.head.parameters()) == 2 * 32 + 1
+
+
+def test_by_default_only_the_head_is_trained() -> None:
+    assert names_to_train("head") == {"head.fc.weight", "head.fc.bias"}
+    assert clip_linear.build("clip-tiny").has_frozen_tower
+
+
+def test_norms_alone_can_be_trained_too() -> None:
+    trained = names_to_train("norms") - names_to_train("head")
+    assert len(trained) == 2 * (1 + 2 * 3 + 1)  # before, in each of three blocks, after
+    assert all("norm" in name for name in trained)
+
+
+def test_the_last_blocks_alone_can_be_trained_too() -> None:
+    trained = names_to_train(1) - names_to_train("head")
+    assert trained
+    assert all(name.startswith("tower.blocks.2.") for name in trained)
+
+
+def test_everything_can_be_trained() -> None:
+    assert len(names_to_train("all")) == len(list(clip_linear.build("clip-tiny").parameters()))
+
+
+@pytest.mark.parametrize("trainable", ["nothing", 0, 4])
+def test_what_cannot_be_trained_is_refused(trainable: str | int) -> None:
+    with pytest.raises(ValueError, match="trainable is"):
+        clip_linear.build("clip-tiny", trainable=trainable)
+
+
+def test_a_whole_picture_gets_the_logit_of_the_view_that_the_bundle_takes() -> None:
+    model = clip_linear.build("clip-tiny").eval()
+    for height, width in ((301, 227), (97, 260), (64, 65)):
+        picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        view = crop_views(picture, PixelInput(kind="crops", size=224))[0]
+        trimmed = picture[: height // 2 * 2, : width // 2 * 2]
+        with torch.inference_mode():
+            of_view, of_picture = (model(torch.from_numpy(p[None].copy())) for p in (view, trimmed))
+        assert torch.equal(of_view, of_picture)
+
+
+def test_the_graph_agrees_with_torch_at_every_size() -> None:
+    torch.manual_seed(0)
+    model = clip_linear.for_export(clip_linear.build("clip-tiny", blocks=[1, 2]))
+    graph = to_onnx(model)
+    check_graph(graph)
+    session = onnxruntime.InferenceSession(graph)
+    for shape in ((1, 32, 32, 3), (2, 224, 224, 3), (3, 225, 71, 3), (1, 301, 226, 3)):
+        pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        (logits,) = session.run(["logits"], {"pixels": pixels})
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(pixels)).numpy()
+        np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
