@@ -1,0 +1,1 @@
+"""Makers of fakes for training and testing, one file per way to make them."""

@@ -1,0 +1,39 @@
+"""A map of fake pixels, trained on whole-image labels by the training loop.
+
+Method: Xie et al., SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers, NeurIPS
+2021. The earlier detector that this one replaces fine-tuned MiT-b0 on ten pairs at 256 pixels, learning rate
+6e-5, batch 8, 50 epochs, with masks that were all real or all fake; no result was published.
+
+What differs: fresh parameters, AdamW 3e-4, 256-pixel crops at native resolution, each re-encoded at random.
+The training loop minimises the cross-entropy of the verdict, which reaches the map because the verdict is read
+from it alone. Pasted regions (`segmenter.paste_region`) and the loss with their masks
+(`Segmenter.training_loss`) need a loop that keeps masks; without them a map that is the same everywhere
+costs nothing, so do not show maps of this experiment as evidence.
+
+    veridical train segmenter --data DATA -o runs/segmenter
+
+Hardware: one GPU, or hours on a CPU. Time and results: not measured yet.
+"""
+
+from veridical.data.loader import Augmentation
+from veridical.models.card import Paper, PixelInput
+from veridical.training.experiment import Experiment
+
+EXPERIMENT = Experiment(
+    name="segmenter",
+    architecture="segmenter",
+    description="SegFormer-b0 that maps fake pixels, and a verdict read from the map",
+    paper=Paper(
+        authors="E. Xie, W. Wang, Z. Yu, A. Anandkumar, J. M. Alvarez, P. Luo",
+        title="SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers",
+        venue="NeurIPS 2021",
+        url="https://arxiv.org/abs/2105.15203",
+    ),
+    licence="MIT (parameters trained from scratch by the Veridical project)",
+    input=PixelInput(kind="crops", size=256, count=1),
+    augmentation=Augmentation(crop=256),
+    epochs=50,
+    batch_size=8,
+    lr=3e-4,
+    weight_decay=0.01,
+)

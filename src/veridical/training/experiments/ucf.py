@@ -1,0 +1,40 @@
+"""UCF trained on pictures: the part that judges, by the training loop.
+
+Method: Yan et al., UCF: Uncovering Common Features for Generalizable Deepfake Detection, ICCV 2023. Published:
+faces of FaceForensics++ (four methods and real), resized to 256, Adam 2e-4, weight decay 5e-4, batch 32, 5
+epochs, seed 1024, ImageNet parameters to start from; the best epoch by AUC.
+
+What differs: whole pictures of any content instead of faces; 256-pixel crops at native resolution in
+training and judging alike, because a resize to a common size leaks the resampling ratio; every crop
+re-encoded at random; fresh parameters. The training loop minimises the cross-entropy of the shared head only.
+The five published losses are `UCF.training_loss`, which also needs the number of the set that each fake is
+from; 46,838,430 parameters are trained then, 22,252,586 here.
+
+    veridical train ucf --data DATA -o runs/ucf
+
+Hardware: a GPU; two CPU cores are too slow. Time and results: not measured yet.
+"""
+
+from veridical.data.loader import Augmentation
+from veridical.models.card import Paper, PixelInput
+from veridical.training.experiment import Experiment
+
+EXPERIMENT = Experiment(
+    name="ucf",
+    architecture="ucf",
+    description="UCF: an Xception that looks for what forgeries have in common",
+    paper=Paper(
+        authors="Z. Yan, Y. Zhang, Y. Fan, B. Wu",
+        title="UCF: Uncovering Common Features for Generalizable Deepfake Detection",
+        venue="ICCV 2023",
+        url="https://arxiv.org/abs/2304.13949",
+    ),
+    licence="MIT (parameters trained from scratch by the Veridical project)",
+    input=PixelInput(kind="crops", size=256, count=1),
+    augmentation=Augmentation(crop=256),
+    epochs=5,
+    batch_size=32,
+    lr=2e-4,
+    weight_decay=5e-4,
+    seed=1024,
+)
