@@ -94,3 +94,16 @@ def test_labels_belong_to_their_pictures(folder: Path) -> None:
         read_samples(folder), augmentation=Augmentation(crop=32), batch_size=4, seed=0, epoch=0
     ):
         assert ((batch.pixels.mean(axis=(1, 2, 3)) > 128) == (batch.labels == 1)).all()
+
+
+def test_an_augmentation_that_does_nothing_gives_the_pixels_themselves() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    augmentation = Augmentation(crop=32, downscale=0.0, reencoded=False)
+    seen = [augmentation.apply(pixels, np.random.default_rng(seed)) for seed in range(6)]
+    assert all(np.array_equal(s, pixels) or np.array_equal(s, pixels[:, ::-1]) for s in seen)
+
+
+def test_a_published_resize_comes_before_the_crop() -> None:
+    pixels = np.zeros((40, 200, 3), dtype=np.uint8)
+    made = Augmentation(crop=56, resize=64, downscale=0.0).apply(pixels, np.random.default_rng(0))
+    assert made.shape == (56, 56, 3)

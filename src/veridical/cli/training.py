@@ -16,8 +16,20 @@ def _to_stderr(line: str) -> None:
 
 @click.command()
 @click.argument("experiment")
-@click.option("--data", required=True, help=f"Splits train and val of: {data_option_help}")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@click.option("--data", help=f"Splits train and val (or train alone) of: {data_option_help}")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder of the run; runs/EXPERIMENT by default."
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A field of the experiment (epochs=3, augmentation.crop=64) or a setting of its architecture.",
+)
+@click.option(
+    "--start", type=click.Path(path_type=Path), help="A checkpoint of the same architecture to start from."
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:0.")
 @click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Threads that read pictures."
@@ -29,19 +41,19 @@ def _to_stderr(line: str) -> None:
     show_default=True,
     help="Threads that compute; the last digits depend on it.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Instead of the experiment's own number.")
 @click.option(
     "--save-every", type=click.IntRange(1), default=50, show_default=True, help="Steps between checkpoints."
 )
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events.")
 def train(
     experiment: str,
-    data: str,
-    output: Path,
+    data: str | None,
+    output: Path | None,
+    changes: tuple[str, ...],
+    start: Path | None,
     device: str,
     workers: int,
     threads: int,
-    epochs: int | None,
     save_every: int,
     tensorboard: bool,
 ) -> None:
@@ -54,24 +66,23 @@ def train(
     with needs_train_extra("Training"):
         import torch
 
-        from veridical.data.samples import read_samples
-        from veridical.training.experiment import load_experiment
+        from veridical.training.experiment import load_experiment, with_changes
         from veridical.training.loop import Run
-        from veridical.training.loop import train as run_training
+        from veridical.training.run import run_experiment
 
     torch.set_num_threads(threads)
-    chosen = load_experiment(experiment)
-    if epochs is not None:
-        chosen = dataclasses.replace(chosen, epochs=epochs)
+    chosen = with_changes(load_experiment(experiment), changes)
+    if data is not None:
+        chosen = dataclasses.replace(chosen, data=data)
     run = Run(
-        folder=output,
+        folder=output or Path("runs") / chosen.name,
         device=device,
         workers=workers,
         save_every=save_every,
         tensorboard=tensorboard,
         say=_to_stderr,
     )
-    click.echo(str(run_training(chosen, read_samples(data, "train"), read_samples(data, "val"), run)))
+    click.echo(str(run_experiment(chosen, run, start=start)))
 
 
 @click.command()

@@ -24,24 +24,32 @@ from veridical.results import Label
 class Augmentation:
     """What both classes go through alike while training.
 
-    In this order: with probability `downscale` a resize by a factor drawn from [`least_scale`, 1], a random
-    crop of `crop` pixels that keeps the grid's phase, a flip with probability 1/2, one random re-encoding of
-    at least `least_quality`.
+    In this order: with `resize` the whole picture to that many pixels square, bilinear (published recipes do
+    so; it leaks the resampling ratio); with probability `downscale` a resize by a factor drawn from
+    [`least_scale`, 1]; a random crop of `crop` pixels that keeps the grid's phase, tiled first where the
+    picture is smaller; a flip with probability 1/2; if `reencoded`, one random re-encoding of at least
+    `least_quality`.
     """
 
     crop: int
+    resize: int = 0
     downscale: float = 0.25
     least_scale: float = 0.5
+    reencoded: bool = True
     least_quality: int = 60
 
     def apply(self, pixels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         """A `crop` x `crop` picture."""
+        if self.resize:
+            pixels = perturbations.resize_to(pixels, self.resize)
         if rng.random() < self.downscale:
             pixels = perturbations.resize(pixels, rng.uniform(self.least_scale, 1.0))
         pixels = perturbations.aligned_crop(pixels, self.crop, rng)
         if rng.random() < 0.5:
             pixels = perturbations.flip(pixels)
-        return perturbations.reencode(pixels, rng, self.least_quality)
+        if self.reencoded:
+            pixels = perturbations.reencode(pixels, rng, self.least_quality)
+        return np.ascontiguousarray(pixels)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,11 @@ def resize(pixels: Pixels, scale: float) -> Pixels:
     return np.asarray(PIL.Image.fromarray(pixels).resize(size, PIL.Image.Resampling.BICUBIC))
 
 
+def resize_to(pixels: Pixels, size: int) -> Pixels:
+    """To `size` x `size` whatever the shape was, bilinear with antialiasing."""
+    return np.asarray(PIL.Image.fromarray(pixels).resize((size, size), PIL.Image.Resampling.BILINEAR))
+
+
 def aligned_crop(pixels: Pixels, size: int, rng: np.random.Generator, align: int = 2) -> Pixels:
     """A random `size` x `size` crop that starts at a multiple of `align`, so the grid keeps its phase.
 

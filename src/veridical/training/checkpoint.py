@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import safetensors
@@ -34,6 +34,7 @@ class Progress:
     experiment: str
     lr: float
     seed: int
+    settings: dict[str, object] = field(default_factory=dict)  # object: as in Experiment
     epoch: int = 0
     batch: int = 0
     step: int = 0

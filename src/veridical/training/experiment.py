@@ -5,19 +5,23 @@ An experiment is a Python file that defines `EXPERIMENT`; its name is the file's
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
+import json
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from veridical.data.loader import Augmentation
 from veridical.errors import UnknownModelError, UsageError, did_you_mean
 from veridical.models.card import Paper, PixelInput
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from torch import nn
 
 
@@ -31,6 +35,10 @@ class Experiment:
 
     What is validated and kept is the exponential moving average of the parameters over steps, with
     `average_decay` (0: the parameters themselves).
+
+    `momentum` is for `sgd` alone. With `step_epochs` the rate is also multiplied by `step_factor` every so many
+    epochs, whatever validation says. `data` is where the samples are unless the caller says otherwise, from
+    the working directory.
     """
 
     name: str
@@ -44,17 +52,75 @@ class Experiment:
     batch_size: int
     lr: float
     settings: dict[str, object] = field(default_factory=dict)  # object: each architecture has its own
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    momentum: float = 0.9
     weight_decay: float = 0.0
     average_decay: float = 0.0
     patience: int = 5
     lr_cut: float = 0.1
     lr_floor: float = 1e-6
+    step_epochs: int = 0
+    step_factor: float = 0.9
     seed: int = 0
+    data: str = "../shared/data/images.csv"
 
     def build(self) -> nn.Module:
-        """The network with fresh parameters; seeds nothing."""
-        module: nn.Module = architecture(self.architecture).build(**self.settings)
+        """The network with fresh parameters; seeds nothing. Raises `UsageError` for settings it refuses."""
+        try:
+            module: nn.Module = architecture(self.architecture).build(**self.settings)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"'{self.architecture}' cannot be built with {self.settings}: {error}",
+                hint=f"See the settings of build() in veridical/architectures/{self.architecture}.py.",
+            ) from error
         return module
+
+
+def with_changes(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
+    """The experiment with some of its values replaced, each written `name=value`.
+
+    `epochs=3` or `lr=1e-4` is a field; `augmentation.crop=64` or `input.size=32` a field of one; any other name
+    is a setting of the architecture. Values are JSON where they can be read as JSON, else text. Raises
+    `UsageError`.
+    """
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise UsageError(f"'{assignment}' is not name=value.")
+        experiment = _changed(experiment, name, _value(text))
+    return experiment
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _changed(experiment: Experiment, name: str, value: object) -> Experiment:
+    part, dot, field_of_part = name.partition(".")
+    if dot and part in ("augmentation", "input"):
+        changes: dict[str, Any] = {part: _replaced(getattr(experiment, part), field_of_part, value)}
+        return dataclasses.replace(experiment, **changes)
+    if name in {f.name for f in dataclasses.fields(experiment)} - {"settings", "augmentation", "input"}:
+        replaced = _replaced(experiment, name, value)
+        assert isinstance(replaced, Experiment)
+        return replaced
+    return dataclasses.replace(experiment, settings=experiment.settings | {name: value})
+
+
+def _replaced(part: DataclassInstance, name: str, value: object) -> object:
+    """The dataclass with one field replaced by a value of the same kind."""
+    known = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+    if name not in known:
+        raise UsageError(f"There is no '{name}' to set. {did_you_mean(name, known)}")
+    old = known[name]
+    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(old):
+        raise UsageError(f"'{name}' is a {type(old).__name__}, like {old!r}; {value!r} is not.")
+    return dataclasses.replace(part, **{name: value})
 
 
 def architecture(name: str) -> ModuleType:

@@ -83,8 +83,9 @@ def export(
     `most_auroc_loss` on validation.
     """
     recipe, model = load_model(path, experiment)
-    graph = to_onnx(architecture(recipe.architecture).for_export(model))
-    card = _card(recipe, model)
+    exported = architecture(recipe.architecture).for_export(model)
+    graph = to_onnx(exported)
+    card = _card(recipe, model, has_map="map" in getattr(exported, "output_names", ()))
     files = {"model.onnx": graph, "model.safetensors": path.read_bytes()}
     with tempfile.TemporaryDirectory() as name:
         draft = write_bundle(Path(name) / "bundle", card, files)
@@ -106,6 +107,9 @@ def load_model(path: Path, experiment: str | None = None) -> tuple[Experiment, n
     """The experiment a checkpoint belongs to and its network, in evaluation mode."""
     tensors, facts = checkpoint.load(path)
     recipe = load_experiment(experiment or str(facts.get("experiment")))
+    settings = facts.get("settings")
+    if isinstance(settings, dict):
+        recipe = dataclasses.replace(recipe, settings=settings)
     model = recipe.build()
     checkpoint.load_parameters(model, tensors)
     return recipe, model.eval()
@@ -114,9 +118,11 @@ def load_model(path: Path, experiment: str | None = None) -> tuple[Experiment, n
 def to_onnx(model: nn.Module) -> bytes:
     """The graph of a module from uint8 `pixels` (b, h, w, 3) to `logits` (b,); b, h and w are free.
 
+    A module with `output_names` gives those: `logits`, and `map` (b, h, w).
     The exporter's notes (source lines with paths of this machine) are removed, so that equal parameters give
     equal bytes anywhere.
     """
+    outputs: tuple[str, ...] = getattr(model, "output_names", ("logits",))
     example = torch.zeros(2, 64, 96, 3, dtype=torch.uint8)
     free = torch.export.Dim.DYNAMIC
     with warnings.catch_warnings():
@@ -129,7 +135,7 @@ def to_onnx(model: nn.Module) -> bytes:
             verbose=False,
             dynamic_shapes=({0: free, 1: free, 2: free},),
             input_names=["pixels"],
-            output_names=["logits"],
+            output_names=list(outputs),
             opset_version=_OPSET,
         )
     assert program is not None
@@ -142,7 +148,9 @@ def to_onnx(model: nn.Module) -> bytes:
         node.doc_string = ""
     for value, name in zip(proto.graph.input[0].type.tensor_type.shape.dim, ("b", "h", "w"), strict=False):
         value.dim_param = name
-    proto.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "b"
+    for output in proto.graph.output:
+        for value, name in zip(output.type.tensor_type.shape.dim, ("b", "h", "w"), strict=False):
+            value.dim_param = name
     del proto.graph.value_info[:]
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
@@ -275,7 +283,7 @@ def _ranges(samples: Sequence[Sample], pixel_input: PixelInput) -> Iterator[npt.
         yield np.ascontiguousarray(crop_views(load_pixels(sample), pixel_input)[0][None])
 
 
-def _card(experiment: Experiment, model: nn.Module) -> Card:
+def _card(experiment: Experiment, model: nn.Module, *, has_map: bool) -> Card:
     return Card(
         name=experiment.name,
         version=veridical.__version__,
@@ -286,5 +294,6 @@ def _card(experiment: Experiment, model: nn.Module) -> Card:
         input=experiment.input,
         parameters=sum(p.numel() for p in model.parameters()),
         files={},
+        has_map=has_map,
         limits=("Not calibrated: its scores are not probabilities and it gives no verdict.",),
     )

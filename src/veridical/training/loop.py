@@ -46,19 +46,31 @@ class Run:
     say: Callable[[str], None] = print
 
 
-def train(experiment: Experiment, train_set: Sequence[Sample], val_set: Sequence[Sample], run: Run) -> Path:
-    """Train to the end, from the start or from where the run's folder stands; gives the best checkpoint."""
+def train(
+    experiment: Experiment,
+    train_set: Sequence[Sample],
+    val_set: Sequence[Sample],
+    run: Run,
+    *,
+    prepare: Callable[[nn.Module], None] = lambda model: None,
+) -> Path:
+    """Train to the end, from the start or from where the run's folder stands; gives the best checkpoint.
+
+    `prepare` gets the fresh network once, to fill in parameters that it starts from.
+    """
     if 0 in counts(val_set):
         raise DataError("validation needs real and fake samples.", code="one_class")
     run.folder.mkdir(parents=True, exist_ok=True)
     device = torch.device(run.device)
     torch.use_deterministic_algorithms(device.type == "cpu")
     torch.manual_seed(experiment.seed)
-    model = experiment.build().to(device)
+    model = experiment.build()
+    prepare(model)
+    model.to(device)
     moving = get_ema_multi_avg_fn(experiment.average_decay)  # type: ignore[no-untyped-call] # torch's own
     average = AveragedModel(model, multi_avg_fn=moving, use_buffers=True)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=experiment.lr, weight_decay=experiment.weight_decay)
-    progress = Progress(experiment=experiment.name, lr=experiment.lr, seed=experiment.seed)
+    optimiser = _optimiser(model, experiment)
+    progress = Progress(experiment.name, lr=experiment.lr, seed=experiment.seed, settings=experiment.settings)
     if (run.folder / "last.safetensors").exists():
         progress = _resume(run, experiment, model, average, optimiser)
     log = _Log(run, progress)
@@ -90,7 +102,12 @@ def train(experiment: Experiment, train_set: Sequence[Sample], val_set: Sequence
             checkpoint.save(
                 run.folder / "best.safetensors",
                 average.module.state_dict(),
-                {"experiment": experiment.name, "epoch": progress.epoch + 1, "val_auroc": value},
+                {
+                    "experiment": experiment.name,
+                    "settings": experiment.settings,
+                    "epoch": progress.epoch + 1,
+                    "val_auroc": value,
+                },
             )
         progress = after_epoch(progress, value, experiment)
         log.epoch(progress, value)
@@ -116,9 +133,10 @@ def predict(
 def after_epoch(progress: Progress, value: float, experiment: Experiment) -> Progress:
     """What a validation AUROC of `value` means for the run: best so far, a cut of the rate, or the end."""
     epoch = progress.epoch + 1
+    stepped = experiment.step_epochs > 0 and epoch % experiment.step_epochs == 0
     better = value > progress.best_auroc
     stale = 0 if better else progress.stale + 1
-    lr = progress.lr
+    lr = progress.lr * (experiment.step_factor if stepped else 1.0)
     if stale >= experiment.patience:
         lr, stale = lr * experiment.lr_cut, 0
     return dataclasses.replace(
@@ -148,6 +166,18 @@ def _step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, devi
     return value
 
 
+def _optimiser(model: nn.Module, experiment: Experiment) -> torch.optim.Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    lr, decay = experiment.lr, experiment.weight_decay
+    match experiment.optimiser:
+        case "sgd":
+            return torch.optim.SGD(parameters, lr=lr, momentum=experiment.momentum, weight_decay=decay)
+        case "adam":
+            return torch.optim.Adam(parameters, lr=lr, weight_decay=decay)
+        case "adamw":
+            return torch.optim.AdamW(parameters, lr=lr, weight_decay=decay)
+
+
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
@@ -162,9 +192,10 @@ def _resume(
     optimiser: torch.optim.Optimizer,
 ) -> Progress:
     progress = checkpoint.load_run(run.folder / "last.safetensors", model, average, optimiser)
-    if (progress.experiment, progress.seed) != (experiment.name, experiment.seed):
+    found = (progress.experiment, progress.seed, progress.settings)
+    if found != (experiment.name, experiment.seed, experiment.settings):
         raise UsageError(
-            f"{run.folder} holds a run of '{progress.experiment}' with seed {progress.seed}.",
+            f"{run.folder} holds a run of '{progress.experiment}', seed {progress.seed}, {progress.settings}.",
             hint="Choose another folder for this run.",
         )
     run.say(f"resuming at epoch {progress.epoch + 1}, step {progress.step}")
