@@ -116,7 +116,8 @@ def _report(
     score = _score_of_frames(scores, detector)
     views = _view_probabilities(scores, detector)
     disagree = _disagree(views, thresholds)
-    codes = (*image.warnings, *score.warnings, *([VIEWS_DISAGREE] if disagree else []))
+    warned = [code for each in scores for code in each.warnings]
+    codes = (*image.warnings, *warned, *([VIEWS_DISAGREE] if disagree else []))
     return Report(
         path=path,
         verdict=Verdict.UNSURE if disagree else thresholds.decide(score.probability),
@@ -132,7 +133,10 @@ def _report(
         width=image.width,
         height=image.height,
         frames=_frame_scores(image, scores),
-        evidence=_evidence(image, score, views, detector, thresholds, disagree=disagree),
+        evidence=(
+            *_evidence(image, score, views, detector, thresholds, disagree=disagree),
+            *_evidence_of_the_surest(scores),
+        ),
         warnings=tuple(dict.fromkeys(codes)),
         timing_ms=timing,
     )
@@ -143,6 +147,11 @@ def _score_of_frames(scores: Sequence[Score], detector: Detector) -> Score:
     if len(scores) == 1:
         return scores[0]
     return score_of_logits([score.logit for score in scores], detector.card)
+
+
+def _evidence_of_the_surest(scores: Sequence[Score]) -> tuple[str, ...]:
+    """What the detector itself adds; of an animation, what it says of the frame it is surest about."""
+    return max(scores, key=lambda score: abs(score.logit)).evidence
 
 
 def _view_probabilities(scores: Sequence[Score], detector: Detector) -> list[float]:

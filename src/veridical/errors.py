@@ -73,7 +73,8 @@ class ModelError(VeridicalError):
 
     Codes: `malformed_bundle`, `hash_mismatch`, `unsafe_checkpoint`, `malformed_checkpoint`,
     `checkpoint_mismatch`, `unsafe_graph`, `non_finite_parameters`, `self_test_failed`, `offline`,
-    `missing_backbone`, `export_mismatch`, `gate_failed`.
+    `missing_backbone`, `export_mismatch`, `gate_failed`, `missing_index`, `malformed_index`,
+    `malformed_recipe`.
     """
 
     code = "malformed_bundle"
@@ -102,7 +103,7 @@ class MissingExtraError(VeridicalError):
 
     def __init__(self, needed_for: str, *, extra: str, code: str | None = None) -> None:
         super().__init__(
-            f"{needed_for} need the extra '{extra}', which is not installed.",
+            f"The extra '{extra}' is not installed; it is needed for {needed_for}.",
             code=code,
             hint=f"pip install 'veridical[{extra}]'",
         )

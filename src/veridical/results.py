@@ -64,7 +64,8 @@ class Score:
     `probability` of fake, calibrated where the card carries a calibration, in [0, 1]; `logit` is the raw
     number before calibration, aggregated over views; `interval` is the 95 % interval of the probability
     that comes from the calibration's own uncertainty (not from the picture); `view_logits` are the raw
-    logits of each view (crop) of the picture.
+    logits of each view (crop) of the picture; `evidence` are sentences on what the number rests on, where
+    that is more than the number.
     """
 
     probability: float
@@ -72,6 +73,7 @@ class Score:
     interval: tuple[float, float] | None = None
     view_logits: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_without_data_a_bundle_gives_no_verdict(best: Path, tmp_path: Path) -> N
 def test_with_data_it_is_calibrated_and_measured_on_different_splits(
     best: Path, folder: Path, tmp_path: Path
 ) -> None:
-    bundle = export(best, tmp_path / "bundle", read_splits(str(folder), "bundle"), say=quiet)
+    bundle = export(best, tmp_path / "bundle", read_splits(str(folder), tmp_path / "bundle"), say=quiet)
     card = bundle.card
     assert card.calibration is not None
     assert (card.calibration.n_real, card.calibration.n_fake) == (12, 12)
@@ -92,7 +92,7 @@ def test_int8_without_data_is_refused(best: Path, tmp_path: Path) -> None:
 
 def test_int8_is_smaller_and_its_loss_is_measured(best: Path, folder: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    splits = read_splits(str(folder), "int8")
+    splits = read_splits(str(folder), tmp_path / "int8")
     bundle = export(best, tmp_path / "int8", splits, int8=True, say=said.append, most_auroc_loss=1.0)
     assert bundle.card.precision == "int8"
     assert bundle.card.name == "npr_shared_int8"
@@ -101,7 +101,7 @@ def test_int8_is_smaller_and_its_loss_is_measured(best: Path, folder: Path, tmp_
 
 
 def test_int8_that_loses_too_much_is_refused(best: Path, folder: Path, tmp_path: Path) -> None:
-    splits = read_splits(str(folder), "int8")
+    splits = read_splits(str(folder), tmp_path / "int8")
     with pytest.raises(ModelError, match="loses") as caught:
         export(best, tmp_path / "int8", splits, int8=True, say=quiet, most_auroc_loss=-1.0)
     assert caught.value.code == "gate_failed"

@@ -29,7 +29,7 @@ def predict(detectors: tuple[str, ...], data: str, output: Path, split: str | No
     """
     import veridical
 
-    with needs_train_extra("Predictions"):
+    with needs_train_extra("predictions"):
         from veridical.data.samples import read_samples
         from veridical.detectors import load_detector
         from veridical.evaluation.predictions import predict as predict_samples
@@ -54,7 +54,7 @@ def predict(detectors: tuple[str, ...], data: str, output: Path, split: str | No
 )
 def bench(predictions: Path, format: str, rounds: int) -> None:
     """Tables from a file that `veridical predict` wrote: every number with its 95 % interval and its n."""
-    with needs_train_extra("Benchmarks"):
+    with needs_train_extra("benchmarks"):
         from veridical.evaluation.benchmark import per_generator, per_source, summarise
         from veridical.evaluation.predictions import read_predictions
 

@@ -13,6 +13,7 @@ from veridical.errors import ErrorInfo, ModelError, VeridicalError
 if TYPE_CHECKING:
     from veridical.models.card import Card, Estimate
     from veridical.models.store import FoundBundle
+    from veridical.results import Thresholds
 
 _name = click.argument("name", metavar="NAME|PATH")
 
@@ -119,9 +120,6 @@ def _verified_row(result: Verified) -> tuple[str, ...]:
 
 
 def _facts(card: Card) -> list[tuple[str, ...]]:
-    thresholds = (
-        f"real up to {_or_never(card.thresholds.real)}, AI from {_or_never(card.thresholds.ai)}, unsure between"
-    )
     facts: list[tuple[str, ...]] = [
         ("Name", f"{card.name} {card.version}"),
         ("What", card.description),
@@ -129,7 +127,7 @@ def _facts(card: Card) -> list[tuple[str, ...]]:
         ("Licence", card.licence),
         ("Network", f"{card.architecture}, {card.parameters:,} parameters, {card.precision}"),
         ("Pixels", f"{card.input.kind}, {card.input.count} x {card.input.size}, at least {card.input.minimum}"),
-        ("Thresholds", thresholds),
+        ("Thresholds", _thresholds(card.thresholds)),
     ]
     if card.training:
         seen = f"{card.training.n_real:,} real, {card.training.n_fake:,} AI-generated"
@@ -139,8 +137,10 @@ def _facts(card: Card) -> list[tuple[str, ...]]:
     return facts
 
 
-def _or_never(threshold: float | None) -> str:
-    return "never" if threshold is None else f"{threshold:.3f}"
+def _thresholds(thresholds: Thresholds) -> str:
+    real = "never real" if thresholds.real is None else f"real up to {thresholds.real:.3f}"
+    ai = "never AI" if thresholds.ai is None else f"AI from {thresholds.ai:.3f} on"
+    return f"{real}, {ai}, else unsure"
 
 
 def _rate(metric: tuple[str, Estimate]) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def train(
     """
     import dataclasses
 
-    with needs_train_extra("Training"):
+    with needs_train_extra("training"):
         import torch
 
         from veridical.training.experiment import load_experiment, with_changes
@@ -93,10 +93,10 @@ def train(
 @click.option("--int8", is_flag=True, help="Quantise, if the gate on validation allows it.")
 def export(checkpoint: Path, output: Path, data: str | None, experiment: str | None, int8: bool) -> None:
     """Write the bundle of CHECKPOINT: ONNX, card, calibration, thresholds, measured error rates."""
-    with needs_train_extra("Exports"):
+    with needs_train_extra("exports"):
         from veridical.training.export import export as export_bundle
         from veridical.training.export import read_splits
 
-    splits = None if data is None else read_splits(data, str(output))
+    splits = None if data is None else read_splits(data, output)
     bundle = export_bundle(checkpoint, output, splits, experiment=experiment, int8=int8, say=_to_stderr)
     click.echo(f"{bundle.folder} {bundle.sha256}")

@@ -15,9 +15,11 @@ from veridical.errors import MediaError, MissingExtraError
 from veridical.media.decoding import decode
 from veridical.media.formats._pixels import Decoded, check_size
 from veridical.media.limits import DEFAULT_LIMITS, Limits
-from veridical.media.sandbox import FENCED_FORMATS, decode_fenced
 from veridical.media.sniff import describe, refused_size, sniff
 from veridical.media.sources import check_file_size, read_file
+
+# Decoded in a child process; `veridical.media.sandbox` says why these.
+FENCED_FORMATS = frozenset({"avif", "heic", "ico", "jxl", "tiff"})
 
 # Formats whose decoder is an extra: the module to look for, what to call them, the extra.
 _EXTRAS = {"heic": ("pi_heif", "HEIC pictures", "heic"), "jxl": ("imagecodecs", "JPEG XL pictures", "jxl")}
@@ -78,7 +80,7 @@ def open_media(
     except MediaError as error:
         if not (allow_truncated and error.code == "truncated"):
             raise
-        decoded = decode_fenced(data, format, limits, allow_truncated=True)
+        decoded = _decode_fenced(data, format, limits, allow_truncated=True)
     return Image(
         frames=tuple(_freeze(frame) for frame in decoded.frames),
         format=format,
@@ -116,8 +118,14 @@ def _refuse_bomb(data: bytes, limits: Limits) -> None:
 
 def _decode(data: bytes, format: str, limits: Limits) -> Decoded:
     if format in FENCED_FORMATS:
-        return decode_fenced(data, format, limits)
+        return _decode_fenced(data, format, limits, allow_truncated=False)
     return decode(data, format, limits)
+
+
+def _decode_fenced(data: bytes, format: str, limits: Limits, *, allow_truncated: bool) -> Decoded:
+    from veridical.media.sandbox import decode_fenced  # most pictures start no process and need none of it
+
+    return decode_fenced(data, format, limits, allow_truncated=allow_truncated)
 
 
 def _freeze(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

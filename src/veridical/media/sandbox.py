@@ -32,8 +32,6 @@ from veridical.media.limits import Limits
 if TYPE_CHECKING:
     from veridical.media.formats._pixels import Decoded
 
-FENCED_FORMATS = frozenset({"avif", "heic", "ico", "jxl", "tiff"})
-
 _BOOT = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -141,10 +139,8 @@ def _explain_death(status: int, *, is_expired: bool, limits: Limits) -> MediaErr
             f"{limits.child_wall_seconds:g} s in all.",
             code="decode_timeout",
         )
-    if status in (
-        OUT_OF_MEMORY,
-        -signal.SIGKILL,
-    ):  # the system kills what it has no memory for
+    # The system itself kills what it has no memory for.
+    if status in (OUT_OF_MEMORY, -signal.SIGKILL):
         return MediaError("Decoding needs more memory than is allowed.", code="decode_oom")
     return MediaError("The decoder crashed on this file.", code="decode_crashed")
 

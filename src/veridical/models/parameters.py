@@ -86,7 +86,7 @@ def _finite_tensors(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
     try:
         import safetensors
     except ImportError as error:
-        raise MissingExtraError("Parameters in safetensors", extra="train") from error
+        raise MissingExtraError("parameters in safetensors", extra="train") from error
     import numpy as np
 
     try:

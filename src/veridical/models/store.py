@@ -123,7 +123,7 @@ def _download(repository: str, revision: str, folder: Path) -> None:
         import huggingface_hub
         from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
     except ImportError as error:
-        raise MissingExtraError("Bundles from a hub", extra="hub") from error
+        raise MissingExtraError("bundles from a hub", extra="hub") from error
 
     try:
         snapshot = huggingface_hub.snapshot_download(

@@ -158,7 +158,7 @@ def read_pretrained(source: str, settings: Settings) -> dict[str, Tensor]:
     try:
         import transformers
     except ImportError as error:
-        raise MissingExtraError("Backbones from a hub", extra="hub") from error
+        raise MissingExtraError("backbones from a hub", extra="hub") from error
     network = {
         "clip": "CLIPVisionModelWithProjection",
         "dinov2": "Dinov2Model",

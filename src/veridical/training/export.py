@@ -30,6 +30,7 @@ from veridical.evaluation.metrics import auroc
 from veridical.evaluation.predictions import as_arrays, predict
 from veridical.models.bundle import Bundle, write_bundle
 from veridical.models.card import Card, Measurement, PixelInput, TrainingData
+from veridical.models.store import SHIPPED
 from veridical.results import Thresholds
 from veridical.training import checkpoint
 from veridical.training.experiment import Experiment, architecture, load_experiment
@@ -58,9 +59,10 @@ class Splits:
     command: str
 
 
-def read_splits(data: str, bundle: str) -> Splits:
-    """The splits train, val and test of a data set; `bundle` is named in the command that measures again."""
+def read_splits(data: str, folder: Path) -> Splits:
+    """The splits train, val and test of a data set, for the bundle that will be in `folder`."""
     train, val, test = (read_samples(data, split) for split in ("train", "val", "test"))
+    bundle = folder.name if folder.resolve().parent == SHIPPED else folder
     command = f"veridical predict {bundle} --data {data} --split test -o p.csv && veridical bench p.csv"
     return Splits(name=data, train=train, val=val, test=test, command=command)
 
