@@ -62,7 +62,8 @@ class MediaError(VeridicalError):
 class SourceError(VeridicalError):
     """A source that gives no bytes.
 
-    Codes: `not_found`, `permission_denied`, `unreadable`, `is_a_directory`, `url_not_supported`, `no_matches`.
+    Codes: `not_found`, `permission_denied`, `unreadable`, `is_a_directory`, `url_not_supported`, `no_matches`,
+    `offline`, `no_credentials`, `body_too_large`, `hash_mismatch`, `download_failed`.
     """
 
     code = "unreadable"
@@ -87,7 +88,11 @@ class UnknownModelError(ModelError):
 
 
 class DataError(VeridicalError):
-    """A data set that cannot be used as it is: `bad_manifest`, `unreadable_sample`, `empty_split`, ..."""
+    """A data set that cannot be used as it is.
+
+    Codes: `bad_manifest`, `not_found`, `unreadable_sample`, `empty_split`, `one_class`, `bad_predictions`,
+    `unknown_source`, `bad_batch`, `unsafe_pickle`, `bad_download`.
+    """
 
     code = "bad_manifest"
 

@@ -17,6 +17,7 @@ _COMMANDS = {
     "models": ("models", "List, describe and verify models."),
     "doctor": ("doctor", "Versions, extras, and a self-test."),
     "completion": ("completion", "Print the script that completes commands in a shell."),
+    "data": ("data", "Labelled sets: what can be read, where to get it, what is in it."),
     "train": ("training", "Train to the end; the same command again goes on where it stopped."),
     "export": ("training", "Write the bundle of a checkpoint, calibrated and measured."),
     "predict": ("evaluation", "Judge every sample of a labelled set and store the scores."),

@@ -11,4 +11,6 @@ format_option = click.option(
     show_default=True,
     help="A table, or one JSON object.",
 )
-data_option_help = "Manifest (.csv), folder with real/ and fake/, or REAL.txt,FAKE.txt."
+data_option_help = (
+    "Manifest (.csv), folder with real/ and fake/, REAL.txt,FAKE.txt, or NAME:PATH (see 'veridical data list')."
+)

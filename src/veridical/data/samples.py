@@ -1,13 +1,13 @@
 """Sample: one labelled picture, or one region of one; and how a set of them is named.
 
 A data set is read by the file in `data/sources/` that knows its shape: a manifest (`images.csv`), a folder
-with `real/` and `fake/GENERATOR/`, or a pair of list files.
+with `real/` and `fake/GENERATOR/`, a pair of list files, or a published set by name (`cifake:PATH`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from veridical.data.cifar import read_member
+from veridical.data.sources import load_source
 from veridical.errors import DataError, VeridicalError
 from veridical.media import open_media
 from veridical.results import Label
+
+# One letter is left out: `C:/pictures` is a path.
+_NAMED = re.compile(r"(?P<source>[a-z][a-z0-9_]+):(?P<data>.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Sample:
     """One labelled picture. `group` is whoever published it: groups are never divided between splits.
 
     `generator` is empty for reals; `box` is the region that is the sample (`None`: the whole picture).
+    `member` is the place within `path` of a picture that has no file of its own (CIFAR); such a sample states
+    its `sha256`. `content` is what the picture shows, where the set says so.
     """
 
     path: Path
@@ -45,6 +52,13 @@ class Sample:
     split: str = ""
     box: Box | None = None
     sha256: str = ""
+    member: str = ""
+    content: str = ""
+
+    @property
+    def name(self) -> str:
+        """Where the picture is: unlike `path`, different for the pictures of a file that holds many."""
+        return f"{self.path}#{self.member}" if self.member else str(self.path)
 
     @property
     def stratum(self) -> str:
@@ -55,11 +69,13 @@ class Sample:
 def read_samples(data: str | Path, split: str | None = None) -> list[Sample]:
     """The samples of a data set, in a fixed order; only those of `split` if one is named.
 
-    `data` is a manifest (`.csv`), a folder with `real/` and `fake/`, or `REAL.txt,FAKE.txt`.
-    Raises `DataError` if it is none of them, or if nothing is left.
+    `data` is a manifest (`.csv`), a folder with `real/` and `fake/`, `REAL.txt,FAKE.txt`, or `NAME:PATH` with
+    the name of a file in `data/sources/`. Raises `DataError` if it is none of them, or if nothing is left.
     """
-    source = importlib.import_module(f"veridical.data.sources.{_source_name(str(data))}")
-    samples: list[Sample] = source.read(str(data))
+    # A path that is there is a path, whatever it looks like.
+    named = None if Path(data).exists() else _NAMED.fullmatch(str(data))
+    source = load_source(named["source"] if named else _source_name(str(data)))
+    samples = source.read(named["data"] if named else str(data))
     if split is not None:
         known = sorted({s.split for s in samples})
         samples = [s for s in samples if s.split == split]
@@ -79,10 +95,10 @@ def load_pixels(sample: Sample) -> npt.NDArray[np.uint8]:
     Raises `DataError` (`unreadable_sample`) that names the file: a sample is never skipped or replaced.
     """
     try:
-        pixels = open_media(sample.path).pixels
+        pixels = read_member(sample.path, sample.member) if sample.member else open_media(sample.path).pixels
     except (VeridicalError, OSError) as error:
         raise DataError(
-            f"{sample.path} cannot be read: {error}",
+            f"{sample.name} cannot be read: {error}",
             code="unreadable_sample",
             hint="Remove it from the data set, or repair it; samples are never skipped silently.",
         ) from error
@@ -91,7 +107,7 @@ def load_pixels(sample: Sample) -> npt.NDArray[np.uint8]:
     box = sample.box
     if box.top + box.height > pixels.shape[0] or box.left + box.width > pixels.shape[1]:
         raise DataError(
-            f"the box {box} of {sample.path} is outside its {pixels.shape[1]}x{pixels.shape[0]} pixels.",
+            f"the box {box} of {sample.name} is outside its {pixels.shape[1]}x{pixels.shape[0]} pixels.",
             code="unreadable_sample",
         )
     return pixels[box.top : box.top + box.height, box.left : box.left + box.width]
@@ -119,7 +135,8 @@ def _source_name(data: str) -> str:
     raise DataError(
         f"'{data}' is not a data set.",
         code="not_found",
-        hint="Give a manifest (.csv), a folder with real/ and fake/GENERATOR/, or REAL.txt,FAKE.txt.",
+        hint="Give a manifest (.csv), a folder with real/ and fake/GENERATOR/, REAL.txt,FAKE.txt, or NAME:PATH "
+        "with a name of 'veridical data list'.",
     )
 
 

@@ -19,13 +19,13 @@ def hold_out(samples: Sequence[Sample], *, share: float, seed: int) -> tuple[lis
     files: dict[tuple[int, str], list[str]] = collections.defaultdict(list)
     for sample in samples:
         names = files[int(sample.label), sample.stratum]
-        if str(sample.path) not in names[-1:]:
-            names.append(str(sample.path))
+        if sample.name not in names[-1:]:
+            names.append(sample.name)
     rng = np.random.default_rng(seed)
     held = {
         str(name)
         for stratum in sorted(files)
         for name in rng.permutation(sorted(set(files[stratum])))[: max(1, round(share * len(files[stratum])))]
     }
-    kept = [sample for sample in samples if str(sample.path) not in held]
-    return kept, [sample for sample in samples if str(sample.path) in held]
+    kept = [sample for sample in samples if sample.name not in held]
+    return kept, [sample for sample in samples if sample.name in held]

@@ -54,7 +54,7 @@ def predict(detector: Detector, samples: Sequence[Sample], *, code: str) -> Iter
         pixels = load_pixels(sample)
         if min(pixels.shape[:2]) < detector.minimum:
             raise DataError(
-                f"{sample.path} is smaller than the {detector.minimum} pixels that {detector.name} needs.",
+                f"{sample.name} is smaller than the {detector.minimum} pixels that {detector.name} needs.",
                 code="unreadable_sample",
             )
         score = detector.detect([pixels])[0]
@@ -62,7 +62,7 @@ def predict(detector: Detector, samples: Sequence[Sample], *, code: str) -> Iter
         yield Prediction(
             detector=detector.name,
             bundle=detector.sha256,
-            path=str(sample.path),
+            path=sample.name,
             sha256=sample.sha256,
             box=f"{box.left},{box.top},{box.width},{box.height}" if box else "",
             label=sample.label.name.lower(),

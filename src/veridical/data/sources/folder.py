@@ -9,11 +9,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from veridical.data.samples import Sample
+from veridical.data.sources._info import SourceInfo
 from veridical.errors import DataError
 from veridical.media.sources import EXTENSIONS
 from veridical.results import Label
 
 _LABELS = {"real": Label.REAL, "0_real": Label.REAL, "fake": Label.FAKE, "1_fake": Label.FAKE}
+
+INFO = SourceInfo(
+    title="A folder",
+    about="Your own pictures.",
+    licence="yours",
+    where="your disk",
+    layout="[SPLIT/]real/[SOURCE/], [SPLIT/]fake/[GENERATOR/]; also 0_real and 1_fake",
+)
 
 
 def read(data: str) -> list[Sample]:

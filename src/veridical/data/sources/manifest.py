@@ -6,11 +6,20 @@ import csv
 from pathlib import Path
 
 from veridical.data.samples import Box, Sample
+from veridical.data.sources._info import SourceInfo
 from veridical.errors import DataError
 from veridical.results import Label
 
 _REQUIRED = ("path", "label")
 _LABELS = {"real": Label.REAL, "fake": Label.FAKE}
+
+INFO = SourceInfo(
+    title="A manifest",
+    about="Your own pictures, or regions of them.",
+    licence="yours",
+    where="your disk",
+    layout="a .csv with path, label (real, fake); also generator, source, group, split, box, sha256, content",
+)
 
 
 def read(data: str) -> list[Sample]:
@@ -41,6 +50,7 @@ def _sample(root: Path, row: dict[str, str], where: str) -> Sample:
         split=row.get("split") or "",
         box=_box(row.get("box") or "", where),
         sha256=row.get("sha256") or "",
+        content=row.get("content") or "",
     )
 
 

@@ -1,0 +1,270 @@
+"""Fits `fusion`: a logistic regression over the logits of several detectors, from stored predictions.
+
+David Wolpert: Stacked generalization, Neural Networks 1992, https://doi.org/10.1016/S0893-6080(05)80023-1.
+
+Everything that is reported or chosen is out of fold: the predictions are cut into folds that never divide a
+group (a publisher, or a generator), so that a member which knows a generator by heart gains nothing by it. If
+the stack is then worse than its best member, by log-loss or by AUROC, that member alone is the fusion.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedGroupKFold
+
+from veridical.detectors._recipe import Recipe
+from veridical.detectors.fusion import FusionRecipe, Member
+from veridical.errors import DataError
+from veridical.evaluation.benchmark import per_generator, per_source, summarise
+from veridical.evaluation.calibration import choose_thresholds, fit_platt
+from veridical.evaluation.metrics import Labels, Scores, auroc
+from veridical.evaluation.predictions import Prediction, as_arrays
+from veridical.models.card import Measurement
+
+FOLDS = 5
+
+# The weights are shrunk a little towards equal ones, in units of the standardised logits.
+_REGULARISATION = 1.0
+
+# Networks trained to saturation say more than they know: no more is believed than odds of a thousand to one.
+_MOST_LOGIT = 6.9
+
+R = TypeVar("R", bound=Recipe)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The predictions of several detectors for the same samples.
+
+    `logits` (samples, detectors) are raw, NaN where a detector gave none; `rows` has one prediction a sample.
+    """
+
+    detectors: tuple[str, ...]
+    sha256: tuple[str, ...]
+    labels: Labels
+    logits: Scores
+    rows: tuple[Prediction, ...]
+
+
+def table_of(predictions: Sequence[Prediction]) -> Table:
+    """Predictions side by side, in the order in which samples and detectors first appear.
+
+    Raises `DataError` for two bundles of one name, two answers to one sample, or two labels of one sample.
+    """
+    bundles: dict[str, str] = {}
+    samples: dict[tuple[str, str], dict[str, Prediction]] = {}
+    for row in predictions:
+        if bundles.setdefault(row.detector, row.bundle) != row.bundle:
+            raise _unusable(f"two different detectors are called '{row.detector}'")
+        answers = samples.setdefault((row.sha256 or row.path, row.box), {})
+        if row.detector in answers or any(other.label != row.label for other in answers.values()):
+            raise _unusable(f"{row.path} has two answers of '{row.detector}', or two labels")
+        answers[row.detector] = row
+    logits = [[answers[d].logit if d in answers else np.nan for d in bundles] for answers in samples.values()]
+    rows = tuple(next(iter(answers.values())) for answers in samples.values())
+    return Table(
+        detectors=tuple(bundles),
+        sha256=tuple(bundles.values()),
+        labels=np.array([int(row.label == "fake") for row in rows]),
+        logits=_without_infinities(np.array(logits, dtype=np.float64).reshape(len(rows), len(bundles))),
+        rows=rows,
+    )
+
+
+def fit_fusion(
+    predictions: Sequence[Prediction],
+    *,
+    name: str,
+    data: str,
+    data_sha256: str,
+    command: str,
+    group: Callable[[Prediction], str] = lambda row: row.group or row.stratum,
+    rounds: int = 500,
+) -> FusionRecipe:
+    """The fusion of every detector in `predictions`, calibrated and measured out of fold.
+
+    A member is referred to by the name it has in the predictions. `data` and `data_sha256` say what was judged,
+    `command` how; none of the members may have been trained on it. `rounds` are those of the bootstrap. Raises
+    `DataError` if the predictions cannot be cut into folds.
+    """
+    table = table_of(predictions)
+    groups = [group(row) for row in table.rows]
+    out_of_fold = {
+        columns: _out_of_fold(table, columns, groups)
+        for columns in [tuple(range(len(table.detectors))), *((c,) for c in range(len(table.detectors)))]
+    }
+    chosen = _choose(table, out_of_fold)
+    members, bias = _fit(table, chosen)
+    recipe = FusionRecipe(
+        name=name,
+        version="1",
+        description=_description(table, chosen),
+        members=members,
+        bias=bias,
+        limits=("Each member's own limits hold for the combination too.",),
+    )
+    judged = [
+        dataclasses.replace(row, detector=name, bundle="", logit=float(logit))
+        for row, logit in zip(table.rows, out_of_fold[chosen], strict=True)
+    ]
+    return calibrated(
+        recipe, judged, groups=groups, data=data, data_sha256=data_sha256, command=command, rounds=rounds
+    )
+
+
+def calibrated(
+    recipe: R,
+    predictions: Sequence[Prediction],
+    *,
+    groups: list[str],
+    data: str,
+    data_sha256: str,
+    command: str,
+    rounds: int = 500,
+) -> R:
+    """The recipe with a calibration, thresholds and error rates, from its own logits on data new to its parts.
+
+    `groups` are the publishers (or generators) of the predictions: intervals draw whole ones.
+    """
+    labels, _, logits = as_arrays(predictions)
+    calibration = fit_platt(labels, logits, groups, fitted_on=data, data_sha256=data_sha256, rounds=rounds)
+    thresholds = choose_thresholds(labels, logits, calibration)
+    judged = [
+        dataclasses.replace(
+            row,
+            score=calibration.probability(row.logit),
+            threshold_ai=np.nan if thresholds.ai is None else thresholds.ai,
+            threshold_real=np.nan if thresholds.real is None else thresholds.real,
+        )
+        for row in predictions
+    ]
+    measured = Measurement(
+        split=f"{data}, out of fold",
+        data_sha256=data_sha256,
+        command=command,
+        metrics=summarise(judged, rounds=rounds),
+        generators=per_generator(judged, rounds=rounds),
+        sources=per_source(judged),
+    )
+    return dataclasses.replace(recipe, calibration=calibration, thresholds=thresholds, measured=(measured,))
+
+
+def _without_infinities(logits: Scores) -> Scores:
+    if np.isinf(logits).any():
+        raise _unusable("a logit is infinite")
+    return logits
+
+
+def _out_of_fold(table: Table, columns: tuple[int, ...], groups: list[str]) -> Scores:
+    """The stacked logit of each sample by a fit that saw none of its group."""
+    logits = np.full(len(table.rows), np.nan)
+    for train, held in _folds(table.labels, groups):
+        part = dataclasses.replace(
+            table,
+            labels=table.labels[train],
+            logits=table.logits[train],
+            rows=tuple(table.rows[place] for place in train),
+        )
+        members, bias = _fit(part, columns)
+        logits[held] = _stack(members, bias, table.logits[held][:, columns])
+    return logits
+
+
+def _folds(labels: Labels, groups: list[str]) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    count = min(
+        FOLDS, *(len({g for g, is_of in zip(groups, labels == v, strict=True) if is_of}) for v in (0, 1))
+    )
+    if count < 2:
+        raise _unusable("both classes need at least two groups")
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0)
+    folds = list(splitter.split(np.zeros((len(labels), 1)), labels, groups))
+    if any(len(set(labels[train])) < 2 for train, _ in folds):
+        raise _unusable("some groups are so large that a fold leaves only one class to fit on")
+    return folds
+
+
+def _choose(table: Table, out_of_fold: dict[tuple[int, ...], Scores]) -> tuple[int, ...]:
+    """The columns of the fusion: all, or those of the best member if it is better in either respect."""
+    losses = {columns: _loss(table.labels, logits) for columns, logits in out_of_fold.items()}
+    everything, *alone = out_of_fold
+    best = min(alone, key=lambda columns: losses[columns])
+    area = auroc(table.labels, out_of_fold[everything])
+    areas = [max(auroc(table.labels, out_of_fold[c]), _own_auroc(table, c[0])) for c in alone]
+    return everything if losses[everything] <= losses[best] and area >= max(areas) else best
+
+
+def _own_auroc(table: Table, column: int) -> float:
+    """The AUROC of a member's own logits, where it gave any: pooling folds can only blur it."""
+    given = ~np.isnan(table.logits[:, column])
+    return auroc(table.labels[given], table.logits[given, column])
+
+
+def _loss(labels: Labels, logits: Scores) -> float:
+    """Log-loss with both classes weighted equally."""
+    share = labels.mean()
+    weights = np.where(labels == 1, 1 - share, share)
+    probabilities = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
+    return float(log_loss(labels, probabilities, sample_weight=weights))
+
+
+def _fit(table: Table, columns: tuple[int, ...]) -> tuple[tuple[Member, ...], float]:
+    blank = [_blank_member(table, column) for column in columns]
+    features = np.hstack([_features(m, table.logits[:, c]) for m, c in zip(blank, columns, strict=True)])
+    model = LogisticRegression(C=_REGULARISATION, class_weight="balanced", max_iter=1000)
+    model.fit(features, table.labels)
+    weights = model.coef_[0].reshape(len(columns), 2)
+    members = tuple(
+        dataclasses.replace(m, weight=float(present), missing_weight=float(missing))
+        for m, (present, missing) in zip(blank, weights, strict=True)
+    )
+    return members, float(model.intercept_[0])
+
+
+def _blank_member(table: Table, column: int) -> Member:
+    given = table.logits[~np.isnan(table.logits[:, column]), column]
+    if not len(given):
+        raise _unusable(f"'{table.detectors[column]}' gave no score in a fold")
+    # Not of a detector whose numbers are evidently no logarithms of odds.
+    most = _MOST_LOGIT if np.median(np.abs(given)) <= _MOST_LOGIT else np.inf
+    given = np.clip(given, -most, most)
+    return Member(
+        detector=table.detectors[column],
+        sha256=table.sha256[column],
+        mean=float(given.mean()),
+        deviation=float(given.std()) or 1.0,  # of a constant, which then adds nothing
+        low=float(given.min()),
+        high=float(given.max()),
+        weight=1.0,
+    )
+
+
+def _features(member: Member, logits: Scores) -> Scores:
+    """Two columns: the standardised logit, 0 where it is missing, and whether it is missing."""
+    missing = np.isnan(logits)
+    standard = [0.0 if absent else member.term(logit) for logit, absent in zip(logits, missing, strict=True)]
+    return np.stack([np.array(standard), missing.astype(np.float64)], axis=1)
+
+
+def _stack(members: tuple[Member, ...], bias: float, logits: Scores) -> Scores:
+    recipe = FusionRecipe(name="", version="", description="", members=members, bias=bias)
+    return np.array([recipe.stack([None if np.isnan(x) else float(x) for x in row]) for row in logits])
+
+
+def _description(table: Table, chosen: tuple[int, ...]) -> str:
+    names = ", ".join(table.detectors[column] for column in chosen)
+    if len(chosen) == len(table.detectors):
+        return f"A logistic stack of {names}."
+    return (
+        f"{names} alone: stacked with the others it was not better, out of fold ({', '.join(table.detectors)})."
+    )
+
+
+def _unusable(why: str) -> DataError:
+    return DataError(f"The predictions cannot be combined: {why}.", code="bad_predictions")
