@@ -22,3 +22,9 @@ def test_the_commands_of_the_readme_exist() -> None:
     for name in ("scripts/demo", "scripts/test", "scripts/check"):
         assert name in text
         assert (ROOT / name).stat().st_mode & 0o100
+
+
+def test_the_page_of_detectors_is_made_of_the_stored_predictions() -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "detectors"), "--check"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

@@ -160,3 +160,50 @@ def test_a_checkpoint_with_a_number_that_is_not_finite_is_refused(tmp_path: Path
 def test_an_unknown_experiment_names_the_nearest() -> None:
     with pytest.raises(Exception, match="Did you mean 'npr_shared'"):
         load_experiment("npr_shard")
+
+
+def test_gradients_gathered_in_parts_are_those_of_the_whole_batch() -> None:
+    from veridical.data.loader import Batch
+    from veridical.training.loop import _step
+
+    class Mean(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.tensor(0.1))
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return self.weight * pixels.float().mean(dim=(1, 2, 3))
+
+    rng = np.random.default_rng(0)
+    batch = Batch(rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8), np.array([0, 1, 0, 1, 1, 0], np.float32))
+    results = []
+    for micro_batch in (0, 4, 1):
+        model = Mean()
+        optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
+        loss = _step(model, optimiser, batch, micro_batch, torch.device("cpu"))
+        results.append((loss, model.weight.item()))
+    assert results[1] == pytest.approx(results[0], rel=1e-4)
+    assert results[2] == pytest.approx(results[0], rel=1e-4)
+
+
+def test_a_run_starts_from_a_checkpoint_when_asked(folder: Path, tmp_path: Path) -> None:
+    import dataclasses
+
+    from veridical.training.run import run_experiment
+
+    experiment = dataclasses.replace(tiny(epochs=1, lr=0.0), data=str(folder))
+    first = run_experiment(experiment, quiet(tmp_path / "first"))
+    other = dataclasses.replace(experiment, seed=1)
+    second = run_experiment(other, quiet(tmp_path / "second"), start=first)
+    one, two = (checkpoint.load(path)[0]["fc1.weight"] for path in (first, second))
+    assert torch.equal(one, two)
+
+
+def test_a_set_without_validation_gives_a_part_of_its_training_samples(folder: Path, tmp_path: Path) -> None:
+    import dataclasses
+
+    from veridical.training.run import run_experiment
+
+    experiment = dataclasses.replace(tiny(epochs=1), data=str(folder / "train"))
+    best = run_experiment(experiment, quiet(tmp_path / "run"))
+    assert 0 < float(str(checkpoint.load(best)[1]["val_auroc"])) <= 1

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import sklearn
 
 from veridical.evaluation.metrics import Labels, Metric, Scores
 from veridical.models.card import Estimate
@@ -39,9 +40,11 @@ def bootstrap(metric: Metric, labels: Labels, scores: Scores, *, rounds: int = 1
     rng = np.random.default_rng(seed)
     classes = [np.flatnonzero(labels == value) for value in (0, 1)]
     values = []
-    for _ in range(rounds):
-        drawn = np.concatenate([rng.choice(c, size=len(c)) for c in classes if len(c)])
-        values.append(metric(labels[drawn], scores[drawn]))
+    # scikit-learn's checks of its input take most of its time, and the input is the same each round.
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+        for _ in range(rounds):
+            drawn = np.concatenate([rng.choice(c, size=len(c)) for c in classes if len(c)])
+            values.append(metric(labels[drawn], scores[drawn]))
     low, high = np.quantile(values, [0.025, 0.975])
     return Estimate(value=metric(labels, scores), low=float(low), high=float(high), n=len(labels))
 

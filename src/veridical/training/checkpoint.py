@@ -38,7 +38,7 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    best_auroc: float = 0.0
+    best_auroc: float = -1.0
     best_epoch: int = 0
     stale: int = 0
     finished: bool = False

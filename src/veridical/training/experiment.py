@@ -36,9 +36,10 @@ class Experiment:
     What is validated and kept is the exponential moving average of the parameters over steps, with
     `average_decay` (0: the parameters themselves).
 
-    `momentum` is for `sgd` alone. With `step_epochs` the rate is also multiplied by `step_factor` every so many
-    epochs, whatever validation says. `data` is where the samples are unless the caller says otherwise, from
-    the working directory.
+    `momentum` is for `sgd` alone. `micro_batch` gathers the gradients of a batch in parts of so many pictures,
+    for devices with little memory (batch normalisation then sees the parts). With `step_epochs` the rate is
+    also multiplied by `step_factor` every so many epochs, whatever validation says. `data` is where the samples
+    are unless the caller says otherwise, from the working directory.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Experiment:
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     momentum: float = 0.9
     weight_decay: float = 0.0
+    micro_batch: int = 0
     average_decay: float = 0.0
     patience: int = 5
     lr_cut: float = 0.1

@@ -90,7 +90,7 @@ def train(
             start=progress.batch,
             workers=run.workers,
         ):
-            loss = _step(model, optimiser, batch, device)
+            loss = _step(model, optimiser, batch, experiment.micro_batch, device)
             average.update_parameters(model)
             progress = dataclasses.replace(progress, batch=progress.batch + 1, step=progress.step + 1)
             if progress.step % run.log_every == 0:
@@ -151,18 +151,25 @@ def after_epoch(progress: Progress, value: float, experiment: Experiment) -> Pro
     )
 
 
-def _step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, device: torch.device) -> float:
-    pixels = torch.from_numpy(batch.pixels).to(device)
-    labels = torch.from_numpy(batch.labels).to(device)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=_has_bfloat16(device)):
-        logits = model(pixels)
-    loss = F.binary_cross_entropy_with_logits(logits.float(), labels)
+def _step(
+    model: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, micro_batch: int, device: torch.device
+) -> float:
+    """One step on a batch, whose gradients are gathered in parts of `micro_batch` pictures (0: all at once)."""
+    count = len(batch.labels)
+    value = 0.0
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call] # torch's own
-    optimiser.step()
-    value = loss.item()
+    for start in range(0, count, micro_batch or count):
+        part = slice(start, start + (micro_batch or count))
+        pixels = torch.from_numpy(batch.pixels[part]).to(device)
+        labels = torch.from_numpy(batch.labels[part]).to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=_has_bfloat16(device)):
+            logits = model(pixels)
+        loss = F.binary_cross_entropy_with_logits(logits.float(), labels) * (len(labels) / count)
+        loss.backward()  # type: ignore[no-untyped-call] # torch's own
+        value += loss.item()
     if not np.isfinite(value):
         raise UsageError("the training loss is not finite.", code="diverged", hint="Lower the learning rate.")
+    optimiser.step()
     return value
 
 

@@ -6,10 +6,10 @@ published study of it; `style_attention` adds Lee, Kim, Nam, SRM, ICCV 2019. Pub
 0.9, batch 32, 10 epochs, no augmentation; accuracy on the 20,000 of the test split at threshold 0.5: 91.70 %,
 with attention 92.06 %; on other data no better than chance.
 
-What differs: classes and generators are drawn evenly; flips; every picture re-encoded at a quality of 95 to 98,
-because codecs must not tell the classes apart; the epoch with the best validation AUROC is kept. Larger pictures
-are resized to 32 in training and in judging. A network trained on CIFAKE knows CIFAKE: do not give its verdict on
-other pictures.
+What differs: classes and generators are drawn evenly; flips; every picture re-encoded at a quality of 95 to
+98, because codecs must not tell the classes apart; the epoch with the best validation AUROC is kept. Larger
+pictures are resized to 32 in training and in judging. A network trained on CIFAKE knows CIFAKE: do not give
+its verdict on other pictures.
 
     veridical train cifake_cnn --data DATA -o runs/cifake_cnn
     veridical train cifake_cnn --data DATA --set style_attention=true -o runs/cifake_cnn_style

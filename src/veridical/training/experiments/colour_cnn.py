@@ -4,9 +4,9 @@ Method: a published repository without a paper; the data are those of Bird, Lotf
 Published: Adam 1e-3, batch 32, 5 epochs, a fifth of the training pictures held out for validation; test
 accuracy 0.9401 on plain pictures and 0.7667 inverted and saturated by 500, so there the operator did harm.
 
-What differs: classes and generators are drawn evenly; flips; every picture re-encoded at a quality of 95 to 98,
-because codecs must not tell the classes apart; the epoch with the best validation AUROC is kept. Larger pictures
-are resized to 32 in training and in judging.
+What differs: classes and generators are drawn evenly; flips; every picture re-encoded at a quality of 95 to
+98, because codecs must not tell the classes apart; the epoch with the best validation AUROC is kept. Larger
+pictures are resized to 32 in training and in judging.
 
     veridical train colour_cnn --data DATA --set saturation=8 -o runs/colour_cnn
     veridical train colour_cnn --data DATA --set saturation=500 -o runs/colour_cnn_500

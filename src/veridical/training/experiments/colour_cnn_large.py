@@ -6,7 +6,7 @@ accuracy 0.8032 on plain pictures and 0.8085 inverted and saturated by 8, on 188
 picture. All fakes had one size and the reals had dozens, so the resize alone could tell them apart.
 
 What differs: therefore no resize, but crops at native resolution, in training and judging alike, each
-re-encoded at random; AdamW; flips.
+re-encoded at random; flips.
 
     veridical train colour_cnn_large --data DATA -o runs/colour_cnn_large
     veridical train colour_cnn_large --data DATA --set stem_kernel=3 -o runs/colour_cnn_large_3
