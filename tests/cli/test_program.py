@@ -109,4 +109,4 @@ def test_the_completion_script_completes_our_program(shell: str) -> None:
         **os.environ, "_VERIDICAL_COMPLETE": "bash_complete", "COMP_WORDS": "veridical de", "COMP_CWORD": "1",
     }  # fmt: skip
     words = subprocess.run(PROGRAM, env=environment, capture_output=True, text=True, check=True).stdout.split()
-    assert words == ["plain,detect"]
+    assert words == ["plain,detect", "plain,detectors"]

@@ -35,10 +35,10 @@ FACTS = {
     "discriminator": Facts(2_765_568, 2_765_568),
     "npr": Facts(1_437_761, 1_437_761),
     "segmenter": Facts(3_714_404, 3_714_404),
-    "spectral": Facts(0, 0),
+    "spectral": Facts(160_055, 160_055),
     "svd": Facts(79_657, 79_657),
     "tall": Facts(87_321_914, 87_321_914, judges="video"),
-    "texture": Facts(0, 0),
+    "texture": Facts(161_397, 161_397),
     "ucf": Facts(46_838_430, 46_838_430),
 }
 

@@ -14,7 +14,9 @@ from veridical.errors import ErrorInfo, VeridicalError
 # Each command: the module that holds it under its own name, and its line in the list of commands.
 _COMMANDS = {
     "detect": ("detect", "Say of each picture whether it was probably made by AI."),
+    "detectors": ("detectors", "Every detector: what it is, its paper, what it needs."),
     "models": ("models", "List, describe and verify models."),
+    "index": ("index", "Make and ask indexes of known pictures."),
     "doctor": ("doctor", "Versions, extras, and a self-test."),
     "completion": ("completion", "Print the script that completes commands in a shell."),
     "data": ("data", "Labelled sets: what can be read, where to get it, what is in it."),

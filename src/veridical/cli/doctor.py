@@ -18,6 +18,7 @@ EXTRAS = {
     "heic": ("pi_heif", "HEIC and HEIF pictures"),
     "jxl": ("imagecodecs", "JPEG XL pictures"),
     "hub": ("huggingface_hub", "models from a hub"),
+    "retrieval": ("pdqhash", "PDQ hashes of known pictures"),
     "train": ("torch", "training and export"),
 }
 _LIBRARIES = ("veridical", "numpy", "onnxruntime", "pillow", "simplejpeg", "imagecodecs")

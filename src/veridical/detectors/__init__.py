@@ -1,15 +1,19 @@
 """What gives a score at run time: bundles by name, and the detectors of this folder.
 
-A file here adds detectors by a dictionary `DETECTORS`, from their names to what makes them.
+A file here adds detectors by a dictionary `DETECTORS`, from their names to what makes them; or a family of
+them, `FILE:ARGUMENT`, as `Family` says.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Protocol, cast
 
 from veridical.detectors._base import Detector
 from veridical.detectors.bundle import BundleDetector
@@ -17,8 +21,9 @@ from veridical.errors import ErrorInfo, ModelError, UnknownModelError, did_you_m
 from veridical.models.bundle import CARD, read_bundle
 from veridical.models.card import sha256_of
 from veridical.models.store import FoundBundle, find_bundle, list_bundles
+from veridical.models.weights import PINNED
 
-__all__ = ["DEFAULT_DETECTOR", "Detector", "LiveDetector", "list_detectors", "load_detector"]
+__all__ = ["DEFAULT_DETECTOR", "Detector", "LiveDetector", "families", "list_detectors", "load_detector"]
 
 DEFAULT_DETECTOR = "npr_shared"
 
@@ -29,7 +34,8 @@ _MOST_LOADED = 4
 
 
 def load_detector(name: str = "default") -> Detector:
-    """The detector of that name: one of `list_detectors()`, a bundle's folder, or `hf:owner/name@revision`.
+    """The detector of that name: one of `list_detectors()`, a bundle's folder, a hub's bundle by
+    `hf:owner/name@revision`, or one of a family: `retrieval:`, `fusion:`, `mixture:`, `hub:` and its argument.
 
     A bundle that did not change since it was last asked for is not loaded again. Raises `ModelError`, of
     which `UnknownModelError` names the known ones.
@@ -40,7 +46,30 @@ def load_detector(name: str = "default") -> Detector:
 
 def list_detectors() -> list[str]:
     """The names that `load_detector` knows on this machine."""
-    return sorted({bundle.name for bundle in list_bundles()} | _plugins().keys())
+    of_families = {
+        f"{family}:{name}" if name else family
+        for family, module in families().items()
+        for name in module.names()
+    }
+    return sorted({bundle.name for bundle in list_bundles()} | _plugins().keys() | of_families)
+
+
+class Family(Protocol):
+    """A file that makes detectors of one kind; `NEEDS` says what has to be there before it can."""
+
+    NEEDS: str
+
+    def load(self, argument: str) -> Detector:
+        """The detector of an argument; of "", its usual one, if it has one. Raises `ModelError`."""
+
+    def names(self) -> list[str]:
+        """The arguments that it knows on this machine."""
+
+
+def families() -> dict[str, Family]:
+    """Each kind of detectors by the name of its file."""
+    # cast: a module is not seen to have the functions that hasattr found in it
+    return {name: cast(Family, module) for name, module in _modules().items() if hasattr(module, "names")}
 
 
 class LiveDetector:
@@ -90,8 +119,13 @@ class LiveDetector:
 
 def _find(name: str) -> FoundBundle | Callable[[], Detector]:
     wanted = DEFAULT_DETECTOR if name == "default" else name
+    if wanted in PINNED:  # whose names nothing else can take: the other files need not be imported
+        return find_bundle(wanted)
     if plugin := _plugins().get(wanted):
         return plugin
+    family, _, argument = wanted.partition(":")
+    if module := families().get(family):
+        return functools.partial(module.load, argument)
     try:
         return find_bundle(wanted)
     except UnknownModelError as error:
@@ -102,10 +136,14 @@ def _find(name: str) -> FoundBundle | Callable[[], Detector]:
 
 def _plugins() -> dict[str, Callable[[], Detector]]:
     found: dict[str, Callable[[], Detector]] = {}
-    for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_"):
-            found |= getattr(importlib.import_module(f"{__name__}.{module.name}"), "DETECTORS", {})
+    for module in _modules().values():
+        found |= getattr(module, "DETECTORS", {})
     return found
+
+
+def _modules() -> dict[str, ModuleType]:
+    names = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
+    return {name: importlib.import_module(f"{__name__}.{name}") for name in names}
 
 
 def _load_bundle(folder: Path) -> BundleDetector:

@@ -4,7 +4,8 @@ David Wolpert: Stacked generalization, Neural Networks 1992, https://doi.org/10.
 
 Everything that is reported or chosen is out of fold: the predictions are cut into folds that never divide a
 group (a publisher, or a generator), so that a member which knows a generator by heart gains nothing by it. If
-the stack is then worse than its best member, by log-loss or by AUROC, that member alone is the fusion.
+the stack is then worse than any member, by log-loss or by AUROC, the member of the best AUROC alone is the
+fusion.
 """
 
 from __future__ import annotations
@@ -96,23 +97,27 @@ def fit_fusion(
     """
     table = table_of(predictions)
     groups = [group(row) for row in table.rows]
-    out_of_fold = {
-        columns: _out_of_fold(table, columns, groups)
-        for columns in [tuple(range(len(table.detectors))), *((c,) for c in range(len(table.detectors)))]
-    }
-    chosen = _choose(table, out_of_fold)
-    members, bias = _fit(table, chosen)
+    everything = tuple(range(len(table.detectors)))
+    stacked = _out_of_fold(table, everything, groups)
+    best = _better_alone(table, stacked, groups)
+    if best is None:
+        columns = everything
+        members, bias = _fit(table, columns)
+    else:
+        columns = (best,)
+        members, bias = (_untouched(table, best),), 0.0
+        stacked = _stack(members, bias, table.logits[:, columns])
     recipe = FusionRecipe(
         name=name,
         version="1",
-        description=_description(table, chosen),
+        description=_description(table, columns),
         members=members,
         bias=bias,
         limits=("Each member's own limits hold for the combination too.",),
     )
     judged = [
         dataclasses.replace(row, detector=name, bundle="", logit=float(logit))
-        for row, logit in zip(table.rows, out_of_fold[chosen], strict=True)
+        for row, logit in zip(table.rows, stacked, strict=True)
     ]
     return calibrated(
         recipe, judged, groups=groups, data=data, data_sha256=data_sha256, command=command, rounds=rounds
@@ -190,18 +195,18 @@ def _folds(labels: Labels, groups: list[str]) -> list[tuple[npt.NDArray[np.intp]
     return folds
 
 
-def _choose(table: Table, out_of_fold: dict[tuple[int, ...], Scores]) -> tuple[int, ...]:
-    """The columns of the fusion: all, or those of the best member if it is better in either respect."""
-    losses = {columns: _loss(table.labels, logits) for columns, logits in out_of_fold.items()}
-    everything, *alone = out_of_fold
-    best = min(alone, key=lambda columns: losses[columns])
-    area = auroc(table.labels, out_of_fold[everything])
-    areas = [max(auroc(table.labels, out_of_fold[c]), _own_auroc(table, c[0])) for c in alone]
-    return everything if losses[everything] <= losses[best] and area >= max(areas) else best
+def _better_alone(table: Table, stacked: Scores, groups: list[str]) -> int | None:
+    """The column of the best member, if some member is better than the stack in either respect; else `None`."""
+    columns = range(len(table.detectors))
+    losses = [_loss(table.labels, _out_of_fold(table, (column,), groups)) for column in columns]
+    areas = [_own_auroc(table, column) for column in columns]
+    if _loss(table.labels, stacked) <= min(losses) and auroc(table.labels, stacked) >= max(areas):
+        return None
+    return int(np.argmax(areas))
 
 
 def _own_auroc(table: Table, column: int) -> float:
-    """The AUROC of a member's own logits, where it gave any: pooling folds can only blur it."""
+    """The AUROC of a member's own logits, where it gave any: fits that differ between folds would blur it."""
     given = ~np.isnan(table.logits[:, column])
     return auroc(table.labels[given], table.logits[given, column])
 
@@ -242,6 +247,19 @@ def _blank_member(table: Table, column: int) -> Member:
         low=float(given.min()),
         high=float(given.max()),
         weight=1.0,
+    )
+
+
+def _untouched(table: Table, column: int) -> Member:
+    """A member whose stacked logit is its own; the calibration does the rest."""
+    given = table.logits[~np.isnan(table.logits[:, column]), column]
+    return dataclasses.replace(
+        _blank_member(table, column),
+        mean=0.0,
+        deviation=1.0,
+        low=float(given.min()),
+        high=float(given.max()),
+        missing_weight=float(given.mean()),
     )
 
 

@@ -1,0 +1,231 @@
+"""`veridical index`: the known pictures that the detector `retrieval` recognises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from veridical.cli._options import format_option
+from veridical.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from veridical.models.index import Entry, Match
+    from veridical.results import Label
+
+_index = click.option(
+    "--index",
+    "chosen",
+    metavar="NAME|PATH",
+    help="A name in the user's cache, or a file. Default: $VERIDICAL_INDEX, else 'default'.",
+)
+_paths = click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+_label = click.option(
+    "--label",
+    type=click.Choice(["real", "fake"]),
+    help="What all of PATH... is. Without it, each PATH is a labelled data set.",
+)
+_pdq = click.option(
+    "--pdq/--no-pdq", default=True, show_default=True, help="Also PDQ hashes; needs the extra 'retrieval'."
+)
+
+
+@click.group()
+def index() -> None:
+    """Make and ask indexes of pictures known to be real or AI-generated.
+
+    `veridical detect --detector retrieval` asks the default index, `--detector retrieval:NAME` another.
+    """
+
+
+@index.command()
+@_paths
+@_label
+@_index
+@_pdq
+@click.option("--replace", is_flag=True, help="Also if there is an index of that name already.")
+def build(paths: tuple[str, ...], label: str | None, chosen: str | None, pdq: bool, replace: bool) -> None:
+    """Make an index of PATH...
+
+    PATH is a labelled data set: a manifest (.csv), a folder with real/ and fake/, or REAL.txt,FAKE.txt. With
+    --label it is a picture, a folder of pictures (and the folders below), or a list of dHashes (.txt), 16 hex
+    digits a line. A picture that cannot be read stops it.
+    """
+    from veridical.models.index import index_path, write_index
+
+    path = index_path(chosen)
+    if path.exists() and not replace:
+        raise UsageError(f"There is an index at {path}.", hint="Use 'veridical index add', or --replace.")
+    _say_how_many(path, write_index(path, _entries(paths, label, pdq=pdq)))
+
+
+@index.command()
+@_paths
+@_label
+@_index
+@_pdq
+def add(paths: tuple[str, ...], label: str | None, chosen: str | None, pdq: bool) -> None:
+    """Add PATH... to an index; what is in it already is not added again. PATH is as for 'build'."""
+    import itertools
+
+    from veridical.models.index import index_path, read_index, write_index
+
+    path = index_path(chosen)
+    known = read_index(path).entries()
+    _say_how_many(path, write_index(path, itertools.chain(known, _entries(paths, label, pdq=pdq))))
+
+
+@index.command()
+@click.argument("others", metavar="NAME|PATH...", nargs=-1, required=True)
+@_index
+def merge(others: tuple[str, ...], chosen: str | None) -> None:
+    """Add everything in other indexes to an index, which is made if there is none."""
+    from veridical.models.index import index_path, read_index, write_index
+
+    path = index_path(chosen)
+    sources = [*([path] if path.exists() else []), *map(index_path, others)]
+    indexes = [read_index(source) for source in sources]
+    _say_how_many(path, write_index(path, (entry for each in indexes for entry in each.entries())))
+
+
+@index.command()
+@click.argument("pictures", metavar="PICTURE...", nargs=-1, required=True)
+@_index
+@format_option
+def query(pictures: tuple[str, ...], chosen: str | None, format: str) -> None:
+    """What an index knows that looks like PICTURE: a file, a folder or a glob."""
+    from veridical.cli._printing import print_json, print_table
+    from veridical.detectors.retrieval import Retrieval
+    from veridical.models.index import index_path, read_index
+    from veridical.reports.escaping import portable_name
+
+    detector = Retrieval(read_index(index_path(chosen)))
+    found = [(portable_name(name), detector.find(pixels)) for name, pixels in _pictures(pictures)]
+    if format == "json":
+        print_json({"pictures": [{"path": name, **_answer(matches)} for name, matches in found]})
+        return
+    rows = [
+        (name, str(_answer(matches)["answer"]), *row)
+        for name, matches in found
+        for row in [_match_row(match) for match in matches] or [("",) * 5]
+    ]
+    print_table([("PICTURE", "ANSWER", "DHASH BITS", "PDQ BITS", "LABEL", "SOURCE", "KNOWN AS"), *rows])
+
+
+@index.command()
+@_index
+@format_option
+def info(chosen: str | None, format: str) -> None:
+    """How many pictures an index knows, by label and source."""
+    from veridical.cli._printing import print_json, print_table
+    from veridical.models.index import index_path, read_index
+
+    path = index_path(chosen)
+    known = read_index(path)
+    counts = [
+        {"label": label.name.lower(), "source": source, "entries": number}
+        for (label, source), number in sorted(known.counts().items())
+    ]
+    if format == "json":
+        facts = {"path": str(path), "sha256": known.sha256, "entries": len(known), "has_pdq": known.has_pdq}
+        print_json({**facts, "sources": counts})
+        return
+    print_table(
+        [
+            ("File", str(path)),
+            ("Entries", f"{len(known):,}"),
+            ("Hashes", "dHash and PDQ" if known.has_pdq else "dHash"),
+            ("SHA-256", known.sha256),
+        ]
+    )
+    print()
+    rows = [(str(c["label"]), f"{c['entries']:,}", str(c["source"])) for c in counts]
+    print_table([("LABEL", "ENTRIES", "SOURCE"), *rows])
+
+
+def _entries(paths: tuple[str, ...], label: str | None, *, pdq: bool) -> Iterator[Entry]:
+    from veridical.models.index import read_hash_list
+    from veridical.results import Label
+
+    for path in paths:
+        if label is None:
+            yield from _of_data_set(path, pdq=pdq)
+        elif path.endswith(".txt"):
+            yield from read_hash_list(Path(path), Label[label.upper()])
+        else:
+            yield from _of_pictures(path, Label[label.upper()], pdq=pdq)
+
+
+def _of_data_set(data: str, *, pdq: bool) -> Iterator[Entry]:
+    from veridical.data.samples import load_pixels, read_samples
+
+    for sample in read_samples(data):
+        name = str(sample.path)
+        if sample.box:
+            box = sample.box
+            name = f"{name} [{box.left},{box.top},{box.width},{box.height}]"
+        yield _entry(load_pixels(sample), sample.label, sample.stratum, name, pdq=pdq)
+
+
+def _of_pictures(path: str, label: Label, *, pdq: bool) -> Iterator[Entry]:
+    source = Path(path).resolve().name
+    for name, pixels in _pictures((path,)):
+        yield _entry(pixels, label, source, name, pdq=pdq)
+
+
+def _entry(pixels: NDArray[np.uint8], label: Label, source: str, name: str, *, pdq: bool) -> Entry:
+    from veridical.media import fingerprint
+    from veridical.models.index import Entry
+
+    hashed = fingerprint.pdq(pixels).hash if pdq else None
+    return Entry(fingerprint.dhash(pixels), label, source, name, hashed)
+
+
+def _pictures(names: tuple[str, ...]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Name and pixels of each; raises what is wrong with one, and says with which."""
+    from veridical.errors import SourceError, VeridicalError
+    from veridical.media import DEFAULT_LIMITS, find_items, open_media
+
+    for item in find_items(names, recursive=True):
+        try:
+            yield item.name, open_media(item.read(DEFAULT_LIMITS)).pixels
+        except SourceError:
+            raise
+        except VeridicalError as error:
+            raise UsageError(f"{item.name}: {error.message}", code=error.code, hint=error.hint) from error
+
+
+def _answer(matches: list[Match]) -> dict[str, object]:
+    from veridical.results import Label
+
+    # object: what JSON holds
+    labels = {match.entry.label for match in matches}
+    answer = "unknown" if len(labels) != 1 else "known AI" if Label.FAKE in labels else "known real"
+    return {
+        "answer": answer,
+        "matches": [
+            {
+                "label": match.entry.label.name.lower(),
+                "source": match.entry.source,
+                "name": match.entry.name,
+                "dhash": f"{match.entry.dhash:016x}",
+                "dhash_distance": match.dhash_distance,
+                "pdq_distance": match.pdq_distance,
+            }
+            for match in matches
+        ],
+    }
+
+
+def _match_row(match: Match) -> tuple[str, ...]:
+    bits = ["" if bits is None else str(bits) for bits in (match.dhash_distance, match.pdq_distance)]
+    return *bits, match.entry.label.name.lower(), match.entry.source, match.entry.name
+
+
+def _say_how_many(path: Path, count: int) -> None:
+    click.echo(f"{path}: {count:,} known pictures", err=True)

@@ -1,0 +1,315 @@
+"""An index of known pictures: perceptual hashes with a label, in one file without code.
+
+The file: 16 bytes of magic, the length of the header (8 bytes, little-endian), the header (JSON, padded with
+spaces), then the arrays that it describes, each starting at a multiple of 8 bytes, and the sha256 of all that.
+It is read whole and not mapped: a file replaced meanwhile cannot change or end under a query.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from veridical.errors import DataError, ModelError, UsageError
+from veridical.models.files import replace_file
+from veridical.models.store import cache_folder
+from veridical.results import Label
+
+Array = NDArray[np.unsignedinteger[Any]]  # Any: columns are 8 to 64 bits wide
+
+SUFFIX = ".index"
+VARIABLE = "VERIDICAL_INDEX"
+DEFAULT_NAME = "default"
+
+_MAGIC = b"VERIDICAL INDEX\n"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DIGEST_BYTES = 32
+_MAX_HEADER_BYTES = 64 * 2**20
+
+# One row for each entry but for the last three: names are one run of UTF-8, cut at `name_end`, and only some
+# entries have a PDQ hash, of which `pdq_row` says whose it is.
+_DTYPES = {
+    "dhash": "<u8",
+    "label": "|u1",
+    "source": "<u4",
+    "name_end": "<u8",
+    "names": "|u1",
+    "pdq": "<u8",
+    "pdq_row": "<u4",
+}
+
+
+class Entry(NamedTuple):
+    """A known picture. `name` is its file's, or its line in a list of hashes; `pdq` are 32 bytes."""
+
+    dhash: int
+    label: Label
+    source: str
+    name: str
+    pdq: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """An entry near what was looked for; distances in bits, `None` for a hash that was not compared."""
+
+    entry: Entry
+    dhash_distance: int | None
+    pdq_distance: int | None
+
+
+class _Array(msgspec.Struct, frozen=True):
+    name: str
+    shape: list[Annotated[int, msgspec.Meta(ge=0)]]
+
+
+class _Header(msgspec.Struct, frozen=True):
+    sources: list[str]
+    arrays: list[_Array]
+    schema_version: int = 1
+
+
+class Index:
+    """Known pictures in memory; `sha256` names its content."""
+
+    def __init__(self, sources: list[str], arrays: dict[str, Array], sha256: str) -> None:
+        self.sha256 = sha256
+        self.sources = sources
+        self._arrays = arrays
+        self._dhash = arrays["dhash"]
+        self._pdq, self._pdq_row = arrays["pdq"], arrays["pdq_row"]
+
+    def __len__(self) -> int:
+        return len(self._dhash)
+
+    @property
+    def has_pdq(self) -> bool:
+        """Whether some entry has a PDQ hash."""
+        return len(self._pdq_row) > 0
+
+    def entries(self) -> Iterator[Entry]:
+        """All of them, in the file's order."""
+        return map(self._entry, range(len(self)))
+
+    def counts(self) -> dict[tuple[Label, str], int]:
+        """How many entries of each label and source."""
+        keys = self._arrays["label"].astype(np.int64) << 32 | self._arrays["source"].astype(np.int64)
+        found, numbers = np.unique(keys, return_counts=True)
+        return {
+            (Label(int(key) >> 32), self.sources[int(key) & 0xFFFF_FFFF]): int(number)
+            for key, number in zip(found, numbers, strict=True)
+        }
+
+    def find(
+        self,
+        *,
+        dhash: int | None = None,
+        dhash_radius: int = 0,
+        pdq: bytes | None = None,
+        pdq_radius: int = 0,
+    ) -> list[Match]:
+        """Every entry within the radius of one of the hashes, bits; the nearest first."""
+        by_dhash = {} if dhash is None else _within(self._dhash ^ np.uint64(dhash), dhash_radius)
+        by_pdq = {}
+        if pdq is not None and self.has_pdq:
+            found = _within(self._pdq ^ np.frombuffer(pdq, "<u8"), pdq_radius)
+            by_pdq = {int(self._pdq_row[row]): distance for row, distance in found.items()}
+        matches = [
+            Match(self._entry(row), by_dhash.get(row), by_pdq.get(row)) for row in sorted(by_dhash | by_pdq)
+        ]
+        return sorted(matches, key=_nearness)
+
+    def _entry(self, row: int) -> Entry:
+        ends = self._arrays["name_end"]
+        start, end = (int(ends[row - 1]) if row else 0), int(ends[row])
+        place = int(np.searchsorted(self._pdq_row, np.uint32(row)))
+        has_pdq = place < len(self._pdq_row) and int(self._pdq_row[place]) == row
+        return Entry(
+            dhash=int(self._dhash[row]),
+            label=Label(int(self._arrays["label"][row])),
+            source=self.sources[int(self._arrays["source"][row])],
+            name=self._arrays["names"][start:end].tobytes().decode(errors="surrogateescape"),
+            pdq=self._pdq[place].tobytes() if has_pdq else None,
+        )
+
+
+def index_path(index: str | None) -> Path:
+    """The file of an index: a path (it has a separator, or ends in `.index`), or a name in the user's cache.
+
+    Without one, what the variable `VERIDICAL_INDEX` says, else the index `default`. Raises `UsageError`.
+    """
+    chosen = index or os.environ.get(VARIABLE) or DEFAULT_NAME
+    if chosen.endswith(SUFFIX) or os.sep in chosen or (os.altsep and os.altsep in chosen):
+        return Path(chosen)
+    if not _NAME.fullmatch(chosen):
+        raise UsageError(f"{chosen!r} is no name of an index.", hint="Letters, digits, '.', '_' and '-'.")
+    return cache_folder() / "indexes" / f"{chosen}{SUFFIX}"
+
+
+def list_indexes() -> list[str]:
+    """The names of the indexes in the user's cache."""
+    return sorted(path.stem for path in (cache_folder() / "indexes").glob(f"*{SUFFIX}"))
+
+
+def read_index(path: Path) -> Index:
+    """The index in a file. Raises `ModelError`: `missing_index`, `malformed_index`, `hash_mismatch`."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"There is no index of known pictures at {path}.",
+            code="missing_index",
+            hint="Make one: veridical index build --label real FOLDER; then: index add --label fake FOLDER.",
+        ) from error
+    except OSError as error:
+        raise _malformed(path, str(error)) from error
+    header, start = _parse_header(path, data)
+    digest = hashlib.sha256(memoryview(data)[:-_DIGEST_BYTES]).digest()
+    if digest != data[-_DIGEST_BYTES:]:
+        raise ModelError(
+            f"The index {path} is not as it was written.",
+            code="hash_mismatch",
+            hint="The file was damaged or changed. Build it again.",
+        )
+    try:
+        arrays = _parse_arrays(header, data, start)
+        _require_consistent(header, arrays)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise _malformed(path, str(error)) from error
+    return Index(header.sources, arrays, digest.hex())
+
+
+def write_index(path: Path, entries: Iterable[Entry]) -> int:
+    """Write entries, each once, in the place of what is at `path`, in one step; gives their number."""
+    kept = list(dict.fromkeys(entries))
+    sources = sorted({entry.source for entry in kept})
+    payload, described = _pack(_to_arrays(kept, sources))
+    header = msgspec.json.encode(_Header(sources, described))
+    header += b" " * (-(len(_MAGIC) + 8 + len(header)) % 8)
+    data = _MAGIC + struct.pack("<Q", len(header)) + header + payload
+    replace_file(path, data + hashlib.sha256(data).digest())
+    return len(kept)
+
+
+def read_hash_list(path: Path, label: Label) -> Iterator[Entry]:
+    """The entries of a text file with one dHash, 16 hex digits, a line: named by line, the source by the file.
+
+    Raises `DataError` that names the line.
+    """
+    source = path.name.removesuffix(".txt").removesuffix(".dhash")
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"The list of hashes {path} cannot be read: {error}", code="not_found") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        if not re.fullmatch(r"[0-9A-Fa-f]{16}", line.strip()):
+            raise DataError(
+                f"{path}, line {number}: {line[:40]!r} is not a dHash.", hint="16 hex digits, one a line."
+            )
+        yield Entry(int(line, 16), label, source, name=f"line {number}")
+
+
+def _within(difference: Array, radius: int) -> dict[int, int]:
+    """The rows with at most `radius` bits set, and how many."""
+    distances = np.bitwise_count(difference)
+    if distances.ndim == 2:
+        distances = distances.sum(axis=1, dtype=np.uint16)
+    rows = np.flatnonzero(distances <= radius)
+    return {int(row): int(distances[row]) for row in rows}
+
+
+def _nearness(match: Match) -> float:
+    """Share of bits that differ, by the hash that is nearer."""
+    shares = []
+    if match.dhash_distance is not None:
+        shares.append(match.dhash_distance / 64)
+    if match.pdq_distance is not None:
+        shares.append(match.pdq_distance / 256)
+    return min(shares)
+
+
+def _to_arrays(entries: list[Entry], sources: list[str]) -> dict[str, Array]:
+    places = {source: place for place, source in enumerate(sources)}
+    names = [entry.name.encode(errors="surrogateescape") for entry in entries]
+    hashed = [(row, entry.pdq) for row, entry in enumerate(entries) if entry.pdq is not None]
+    values: dict[str, Array] = {
+        "dhash": np.array([entry.dhash for entry in entries], np.uint64),
+        "label": np.array([entry.label for entry in entries], np.uint8),
+        "source": np.array([places[entry.source] for entry in entries], np.uint32),
+        "name_end": np.cumsum([len(name) for name in names], dtype=np.uint64),
+        "names": np.frombuffer(b"".join(names), np.uint8),
+        "pdq": np.frombuffer(b"".join(pdq for _, pdq in hashed), "<u8").reshape(-1, 4),
+        "pdq_row": np.array([row for row, _ in hashed], np.uint32),
+    }
+    return {name: values[name].astype(dtype) for name, dtype in _DTYPES.items()}
+
+
+def _pack(arrays: dict[str, Array]) -> tuple[bytes, list[_Array]]:
+    parts = [array.tobytes() + b"\0" * (-array.nbytes % 8) for array in arrays.values()]
+    return b"".join(parts), [_Array(name, list(array.shape)) for name, array in arrays.items()]
+
+
+def _parse_header(path: Path, data: bytes) -> tuple[_Header, int]:
+    if not data.startswith(_MAGIC) or len(data) < len(_MAGIC) + 8:
+        raise _malformed(path, "it does not begin like one")
+    (length,) = struct.unpack_from("<Q", data, len(_MAGIC))
+    start = len(_MAGIC) + 8
+    if length > min(_MAX_HEADER_BYTES, len(data) - start):
+        raise _malformed(path, "its header is cut off")
+    try:
+        header = msgspec.json.decode(data[start : start + length], type=_Header)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _malformed(path, str(error)) from error
+    if header.schema_version != 1:
+        raise _malformed(path, f"it has schema_version {header.schema_version}; this version reads 1")
+    return header, start + length
+
+
+def _parse_arrays(header: _Header, data: bytes, start: int) -> dict[str, Array]:
+    arrays: dict[str, Array] = {}
+    for array in header.arrays:
+        dtype = np.dtype(_DTYPES[array.name])
+        count = int(np.prod(array.shape, dtype=object))
+        arrays[array.name] = np.frombuffer(data, dtype, count, offset=start).reshape(array.shape)
+        start += -(-count * dtype.itemsize // 8) * 8
+    return arrays
+
+
+def _require_consistent(header: _Header, arrays: dict[str, Array]) -> None:
+    """Raise `ValueError` for arrays that were never written by us, so that no query can fail on them."""
+    if arrays.keys() != _DTYPES.keys():
+        raise ValueError("it has other arrays than an index")
+    rows, ends, owners = arrays["dhash"].shape, arrays["name_end"], arrays["pdq_row"]
+    if len(rows) != 1 or not all(arrays[name].shape == rows for name in ("label", "source", "name_end")):
+        raise ValueError("its arrays differ in length")
+    if owners.ndim != 1 or arrays["pdq"].shape != (len(owners), 4) or arrays["names"].ndim != 1:
+        raise ValueError("its arrays have wrong shapes")
+    limits = ((arrays["label"], 2), (arrays["source"], len(header.sources)), (owners, rows[0]))
+    if any(len(array) and int(array.max()) >= limit for array, limit in limits):
+        raise ValueError("a number in it points nowhere")
+    if not (_rises(ends) and _rises(owners)) or (len(ends) and int(ends[-1]) > len(arrays["names"])):
+        raise ValueError("its names or rows are out of order")
+
+
+def _rises(array: Array) -> bool:
+    return bool((array[1:] >= array[:-1]).all())
+
+
+def _malformed(path: Path, why: str) -> ModelError:
+    return ModelError(
+        f"{path} is no index of known pictures: {why}.",
+        code="malformed_index",
+        hint="See 'veridical index --help'.",
+    )
