@@ -24,7 +24,7 @@ from veridical.training.experiment import Experiment
 EXPERIMENT = Experiment(
     name="npr_shared",
     architecture="npr",
-    description="NPR (half a ResNet-50 on 2x2 residuals), trained on 26 generators of the shared gallery",
+    description="NPR (half a ResNet-50 on 2x2 residuals), trained on the shared gallery",
     paper=Paper(
         authors="C. Tan, Y. Zhao, S. Wei, G. Gu, P. Liu, Y. Wei",
         title="Rethinking the Up-Sampling Operations in CNN-based Generative Network for Generalizable "
