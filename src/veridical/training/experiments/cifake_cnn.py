@@ -14,7 +14,7 @@ its verdict on other pictures.
     veridical train cifake_cnn --data DATA -o runs/cifake_cnn
     veridical train cifake_cnn --data DATA --set style_attention=true -o runs/cifake_cnn_style
 
-Hardware: one CPU core. Time and results: not measured yet, CIFAKE itself was not at hand.
+Two minutes on one CPU core for the shared gallery; results in docs/detectors.md. CIFAKE itself was not at hand.
 """
 
 from veridical.data.loader import Augmentation

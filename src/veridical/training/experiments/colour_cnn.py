@@ -11,7 +11,7 @@ pictures are resized to 32 in training and in judging.
     veridical train colour_cnn --data DATA --set saturation=8 -o runs/colour_cnn
     veridical train colour_cnn --data DATA --set saturation=500 -o runs/colour_cnn_500
 
-Hardware: one CPU core. Time and results: not measured yet, CIFAKE itself was not at hand.
+Two minutes on one CPU core for the shared gallery; results in docs/detectors.md. CIFAKE itself was not at hand.
 """
 
 from veridical.data.loader import Augmentation
