@@ -115,8 +115,14 @@ def load_pixels(sample: Sample) -> npt.NDArray[np.uint8]:
 
 def data_sha256(samples: Iterable[Sample]) -> str:
     """One hash of a set: of its samples' file hashes, labels and boxes, whatever their order or folder."""
-    rows = sorted(f"{s.sha256 or _file_sha256(s.path)} {int(s.label)} {s.box}" for s in samples)
+    rows = sorted(f"{s.sha256 or file_sha256(s.path)} {int(s.label)} {s.box}" for s in samples)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def counts(samples: Sequence[Sample]) -> tuple[int, int]:
@@ -138,8 +144,3 @@ def _source_name(data: str) -> str:
         hint="Give a manifest (.csv), a folder with real/ and fake/GENERATOR/, REAL.txt,FAKE.txt, or NAME:PATH "
         "with a name of 'veridical data list'.",
     )
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

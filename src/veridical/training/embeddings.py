@@ -9,7 +9,6 @@ goes on, so that an interrupted call is taken up where it stopped; deleting the 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,10 +21,11 @@ import torch
 
 from veridical.architectures.clip import Tower, centre_view
 from veridical.data.loader import Augmentation
-from veridical.data.samples import Sample, load_pixels
+from veridical.data.samples import Sample, file_sha256, load_pixels
 from veridical.detectors.bundle import crop_views
 from veridical.errors import ModelError
 from veridical.models.card import PixelInput
+from veridical.models.files import replace_file
 from veridical.models.parameters import read_parameters
 from veridical.models.store import cache_folder
 from veridical.training.backbones import load_backbone, parameters_file, settings_of
@@ -122,16 +122,12 @@ def embed_views(
 
 
 def _key(sample: Sample) -> str:
-    sha256 = sample.sha256
-    if not sha256:
-        with sample.path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = sample.sha256 or file_sha256(sample.path)
     return sha256 if sample.box is None else f"{sha256} {sample.box}"
 
 
 def _folder(backbone: str, blocks: Sequence[int], views: Views) -> Path:
-    with parameters_file(backbone).open("rb") as file:
-        parameters = hashlib.file_digest(file, "sha256").hexdigest()
+    parameters = file_sha256(parameters_file(backbone))
     depends_on = f"{_VERSION} {parameters} {list(blocks)} {views}"
     digest = hashlib.sha256(depends_on.encode()).hexdigest()
     return cache_folder() / "embeddings" / f"{backbone}-{digest[:16]}"
@@ -169,8 +165,5 @@ def _run(tower: Tower, views: Sequence[npt.NDArray[np.uint8]], device: str) -> M
 
 
 def _write_shard(folder: Path, records: dict[str, Matrix]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(" ".join(sorted(records)).encode()).hexdigest()[:16]
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial", delete=False) as file:
-        file.write(safetensors.numpy.save(records))
-    Path(file.name).replace(folder / f"{name}.safetensors")
+    replace_file(folder / f"{name}.safetensors", safetensors.numpy.save(records))
