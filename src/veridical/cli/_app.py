@@ -22,8 +22,8 @@ _COMMANDS = {
     "data": ("data", "Labelled sets: what can be read, where to get it, what is in it."),
     "train": ("training", "Train to the end; the same command again goes on where it stopped."),
     "export": ("training", "Write the bundle of a checkpoint, calibrated and measured."),
-    "predict": ("evaluation", "Judge every sample of a labelled set and store the scores."),
-    "bench": ("evaluation", "Tables from stored predictions, every number with its interval."),
+    "predict": ("predict", "Judge every sample of a labelled set and store the scores."),
+    "bench": ("bench", "Tables from stored predictions, every number with its interval."),
 }
 
 

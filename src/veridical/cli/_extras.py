@@ -7,15 +7,18 @@ from collections.abc import Iterator
 
 from veridical.errors import MissingExtraError
 
-_OF_TRAIN = {"torch", "sklearn", "safetensors", "onnxscript", "jaxtyping", "tensorboard"}
+_PACKAGES = {
+    "bench": {"sklearn", "matplotlib", "pyarrow"},
+    "train": {"torch", "sklearn", "safetensors", "onnxscript", "jaxtyping", "tensorboard"},
+}
 
 
 @contextlib.contextmanager
-def needs_train_extra(what: str) -> Iterator[None]:
-    """Turn a failed import of the extra `train` into `MissingExtraError`."""
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Turn a failed import of a package of `extra` into `MissingExtraError`; `what` needs it."""
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in _OF_TRAIN:
+        if (error.name or "").split(".")[0] not in _PACKAGES[extra]:
             raise
-        raise MissingExtraError(what, extra="train") from error
+        raise MissingExtraError(what, extra=extra) from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from veridical.cli._extras import needs_train_extra
+from veridical.cli._extras import needs_extra
 from veridical.cli._options import data_option_help
 
 
@@ -63,7 +63,7 @@ def train(
     """
     import dataclasses
 
-    with needs_train_extra("training"):
+    with needs_extra("train", "training"):
         import torch
 
         from veridical.training.experiment import load_experiment, with_changes
@@ -93,7 +93,7 @@ def train(
 @click.option("--int8", is_flag=True, help="Quantise, if the gate on validation allows it.")
 def export(checkpoint: Path, output: Path, data: str | None, experiment: str | None, int8: bool) -> None:
     """Write the bundle of CHECKPOINT: ONNX, card, calibration, thresholds, measured error rates."""
-    with needs_train_extra("exports"):
+    with needs_extra("train", "exports"):
         from veridical.training.export import export as export_bundle
         from veridical.training.export import read_splits
 

@@ -20,7 +20,9 @@ class Prediction:
     """One sample judged by one detector.
 
     `score` is the calibrated probability of fake; `logit` the raw number before calibration; `threshold_ai`
-    and `threshold_real` are the detector's (NaN: none); `box` as in the manifest, empty for the whole picture.
+    and `threshold_real` are the detector's (NaN: none); `box` as in the manifest, empty for the whole picture;
+    `perturbation` is what the picture went through first, a name of `data.perturbations`; `content` is what it
+    shows, where the set says so.
     """
 
     detector: str
@@ -37,6 +39,8 @@ class Prediction:
     threshold_ai: float
     threshold_real: float
     code: str
+    perturbation: str = "none"
+    content: str = ""
 
     @property
     def stratum(self) -> str:
@@ -74,6 +78,7 @@ def predict(detector: Detector, samples: Sequence[Sample], *, code: str) -> Iter
             threshold_ai=limit if detector.thresholds.ai is None else detector.thresholds.ai,
             threshold_real=limit if detector.thresholds.real is None else detector.thresholds.real,
             code=code,
+            content=sample.content,
         )
 
 
@@ -110,7 +115,7 @@ def as_arrays(predictions: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray
 def _row(row: dict[str, str], where: str) -> Prediction:
     numbers = ("score", "logit", "threshold_ai", "threshold_real")
     try:
-        values: dict[str, str | float] = {f.name: row[f.name] for f in fields(Prediction)}
+        values: dict[str, str | float] = {f.name: row[f.name] for f in fields(Prediction) if f.name in row}
         values |= {name: float(row[name]) for name in numbers}
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{where}: not a prediction ({error}).", code="bad_predictions") from error

@@ -1,4 +1,4 @@
-"""`veridical predict` and `veridical bench`: stored predictions, and tables made from them."""
+"""`veridical bench`: tables made from stored predictions."""
 
 from __future__ import annotations
 
@@ -7,39 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from veridical.cli._extras import needs_train_extra
-from veridical.cli._options import data_option_help, format_option
+from veridical.cli._extras import needs_extra
+from veridical.cli._options import format_option
 
 if TYPE_CHECKING:
     from veridical.evaluation.predictions import Prediction
     from veridical.models.card import Estimate
-
-
-@click.command()
-@click.argument("detectors", nargs=-1, required=True)
-@click.option("--data", required=True, help=data_option_help)
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The predictions file (.csv)."
-)
-@click.option("--split", help="Only this split of the data.")
-def predict(detectors: tuple[str, ...], data: str, output: Path, split: str | None) -> None:
-    """Judge every sample of a labelled set with DETECTORS (names or folders) and store the scores.
-
-    A sample that cannot be read stops the run with its path.
-    """
-    import veridical
-
-    with needs_train_extra("predictions"):
-        from veridical.data.samples import read_samples
-        from veridical.detectors import load_detector
-        from veridical.evaluation.predictions import predict as predict_samples
-        from veridical.evaluation.predictions import write_predictions
-
-    samples = read_samples(data, split)
-    loaded = [load_detector(name) for name in detectors]
-    rows = (row for d in loaded for row in predict_samples(d, samples, code=veridical.__version__))
-    count = write_predictions(output, rows)
-    click.echo(f"{count} predictions in {output}", err=True)
 
 
 @click.command()
@@ -54,7 +27,7 @@ def predict(detectors: tuple[str, ...], data: str, output: Path, split: str | No
 )
 def bench(predictions: Path, format: str, rounds: int) -> None:
     """Tables from a file that `veridical predict` wrote: every number with its 95 % interval and its n."""
-    with needs_train_extra("benchmarks"):
+    with needs_extra("bench", "benchmarks"):
         from veridical.evaluation.benchmark import per_generator, per_source, summarise
         from veridical.evaluation.predictions import read_predictions
 
