@@ -6,6 +6,10 @@ and what becomes of them on their way. The radius was chosen on the splits train
 it is worth.
 
     python benchmarks/retrieval.py ../shared/data
+    python benchmarks/retrieval.py ../shared/data --embeddings 700 --copies 80
+
+The second compares embeddings instead: of so many pictures, how many have another one that shows "much the
+same", and which of their copies still do.
 """
 
 from __future__ import annotations
@@ -18,10 +22,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from veridical.data.perturbations import Pixels, jpeg, resize, webp
 from veridical.data.samples import Sample, load_pixels, read_samples
-from veridical.detectors.retrieval import DHASH_RADIUS, LEAST_DETAIL, LEAST_PDQ_QUALITY, PDQ_RADIUS
+from veridical.detectors._clip import embed
+from veridical.detectors.retrieval import (
+    DHASH_RADIUS,
+    LEAST_COSINE,
+    LEAST_DETAIL,
+    LEAST_PDQ_QUALITY,
+    PDQ_RADIUS,
+)
 from veridical.evaluation.intervals import wilson
 from veridical.media.fingerprint import PDQ, detail, dhash, pdq
 from veridical.models.index import Index, read_hash_list, read_index, write_index
@@ -36,6 +48,7 @@ _COPIES: dict[str, Callable[[Pixels], Pixels]] = {
     "half size, JPEG 75": lambda pixels: jpeg(resize(pixels, 0.5), 75),
     "quarter size, JPEG 50, WebP 50": lambda pixels: webp(jpeg(resize(pixels, 0.25), 50), 50),
     "2.5 % cut off each side": lambda pixels: _trimmed(pixels, 0.025),
+    "10 % cut off each side": lambda pixels: _trimmed(pixels, 0.1),
 }
 
 
@@ -44,7 +57,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with images.csv and hashes/*.dhash.txt")
     parser.add_argument("--copies", type=int, default=250, help="pictures of which copies are looked up")
+    parser.add_argument("--embeddings", type=int, default=0, help="compare those of so many pictures")
     arguments = parser.parse_args()
+    if arguments.embeddings:
+        _embeddings(read_samples(arguments.data / "images.csv"), arguments.embeddings, arguments.copies)
+        return
     lists = sorted((arguments.data / "hashes").glob("*.dhash.txt"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "benchmark.index")
@@ -94,6 +111,25 @@ def _found(before: tuple[int, PDQ], after: tuple[int, PDQ]) -> tuple[bool, bool,
     bits = int.from_bytes(before[1].hash, "big") ^ int.from_bytes(after[1].hash, "big")
     by_pdq = after[1].quality >= LEAST_PDQ_QUALITY and bits.bit_count() <= PDQ_RADIUS
     return by_dhash, by_pdq, by_dhash or by_pdq
+
+
+def _embeddings(samples: Sequence[Sample], count: int, copies: int) -> None:
+    chosen = np.random.default_rng(0).choice(len(samples), min(count, len(samples)), replace=False)
+    vectors = np.stack([_embedded(load_pixels(samples[place])) for place in chosen])
+    nearest = (vectors @ vectors.T - 2 * np.eye(len(vectors))).max(axis=1)
+    for least in (0.93, LEAST_COSINE, 0.97):
+        rate = wilson(int((nearest >= least).sum()), len(nearest))
+        print(
+            f"cosine {least}: {rate.value:.2%} [{rate.low:.2%}, {rate.high:.2%}] of {rate.n} have another one"
+        )
+    for name, change in _COPIES.items():
+        copied = [_embedded(change(load_pixels(samples[place]))) for place in chosen[:copies]]
+        found = sum(float(a @ b) >= LEAST_COSINE for a, b in zip(copied, vectors[:copies], strict=True))
+        print(f"{name}: of {len(copied)} found {found} at cosine {LEAST_COSINE}")
+
+
+def _embedded(pixels: Pixels) -> NDArray[np.float32]:
+    return np.frombuffer(embed(np.ascontiguousarray(pixels)), "<f2").astype(np.float32)
 
 
 def _trimmed(pixels: Pixels, share: float) -> Pixels:

@@ -8,6 +8,7 @@
     ├── ModelError            a bundle, checkpoint or detector that cannot be used
     │   └── UnknownModelError no detector or bundle of that name
     ├── DataError             a training or benchmark set that cannot be used as it is
+    ├── NetworkError          a chain, ledger, wallet or peer that refuses or cannot be used
     ├── MissingExtraError     an optional dependency that is not installed
     └── UsageError            a value that the caller can correct
 """
@@ -90,11 +91,22 @@ class UnknownModelError(ModelError):
 class DataError(VeridicalError):
     """A data set that cannot be used as it is.
 
-    Codes: `bad_manifest`, `not_found`, `unreadable_sample`, `empty_split`, `one_class`, `bad_predictions`,
-    `unknown_source`, `bad_batch`, `unsafe_pickle`, `bad_download`.
+    Codes: `bad_manifest`, `not_found`, `unreadable_sample`, `too_small`, `empty_split`, `one_class`,
+    `bad_predictions`, `unknown_source`, `bad_batch`, `unsafe_pickle`, `bad_download`, `shortcuts`.
     """
 
     code = "bad_manifest"
+
+
+class NetworkError(VeridicalError):
+    """A chain, a ledger, a wallet or a peer that refuses, or that cannot be used.
+
+    Codes: `no_ledger`, `ledger_exists`, `ledger_corrupt`, `ledger_unusable`, `ledger_version`, `ledger_busy`,
+    `ledger_clock`, `bad_rules`, `no_wallet`, `bad_wallet`, `no_epoch`, `bad_weights`, `unreachable`, and the
+    chain's own in `veridical.network.chain_errors`.
+    """
+
+    code = "network"
 
 
 class MissingExtraError(VeridicalError):

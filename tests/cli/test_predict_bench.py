@@ -36,7 +36,7 @@ def test_a_table_comes_from_stored_predictions_of_several_detectors(
     assert detectors["constant"]["auroc"]["value"] == 0.5
     assert set(detectors["random"]["auroc"]) == {"value", "low", "high", "n"}
     assert detectors["random"]["generators"]["sdxl"]["auroc"]["n"] == 4
-    assert "random: reals by source" in run("bench", stored, "--rounds", "100").stdout
+    assert "AUROC by source" in run("bench", stored, "--rounds", "100").stdout
 
 
 def test_a_missing_set_or_split_is_a_usage_error(run: Run, data: Path, tmp_path: Path) -> None:

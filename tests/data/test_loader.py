@@ -1,15 +1,19 @@
 """Batches are balanced, seeded, resumable, and alike for both classes."""
 
+import dataclasses
+import io
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from veridical.data.loader import Augmentation, batches, batches_per_epoch, epoch_order
+from veridical.data.loader import Augmentation, Batch, batches, batches_per_epoch, epoch_order
 from veridical.data.samples import Sample, read_samples
-from veridical.errors import DataError
+from veridical.errors import DataError, UsageError
 from veridical.results import Label
 
 
@@ -107,3 +111,163 @@ def test_a_published_resize_comes_before_the_crop() -> None:
     pixels = np.zeros((40, 200, 3), dtype=np.uint8)
     made = Augmentation(crop=56, resize=64, downscale=0.0).apply(pixels, np.random.default_rng(0))
     assert made.shape == (56, 56, 3)
+
+
+def test_the_options_that_are_off_change_no_bit_of_what_older_experiments_drew() -> None:
+    from veridical.data import perturbations
+
+    def as_before(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if rng.random() < 0.25:
+            pixels = perturbations.resize(pixels, rng.uniform(0.5, 1.0))
+        pixels = perturbations.aligned_crop(pixels, 32, rng)
+        if rng.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        return perturbations.reencode(pixels, rng, 60)
+
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    for seed in range(12):
+        made = Augmentation(crop=32).apply(pixels, np.random.default_rng(seed))
+        assert np.array_equal(made, as_before(pixels, np.random.default_rng(seed)))
+
+
+PLAIN = Augmentation(crop=32, downscale=0.0, flip=0.0, reencoded=False)
+
+
+def test_a_published_blur_takes_away_high_frequencies_of_its_share_of_pictures() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    augmentation = dataclasses.replace(PLAIN, blur=0.5, blur_sigma=(2.0, 3.0))
+    made = [augmentation.apply(pixels, np.random.default_rng(seed)) for seed in range(60)]
+    blurred = [m for m in made if not np.array_equal(m, pixels)]
+    assert 15 < len(blurred) < 45
+    assert max(float(m.std()) for m in blurred) < 0.25 * pixels.std()
+
+
+def test_a_published_jpeg_is_of_a_drawn_quality_by_one_of_two_codecs() -> None:
+    ramp = np.linspace(0, 255, 32).astype(np.uint8)
+    pixels = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], np.uint8(90)), axis=-1)
+    at_90 = dataclasses.replace(PLAIN, jpeg=1.0, jpeg_quality=(90, 90))
+    made = [at_90.apply(pixels, np.random.default_rng(seed)) for seed in range(20)]
+    assert len({m.tobytes() for m in made}) in (1, 2)  # the codecs may agree; qualities would not
+    of_pillow = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(of_pillow, format="JPEG", quality=90)
+    assert np.asarray(PIL.Image.open(of_pillow)).tobytes() in {m.tobytes() for m in made}
+    of_all = dataclasses.replace(PLAIN, jpeg=1.0)
+    assert len({of_all.apply(pixels, np.random.default_rng(seed)).tobytes() for seed in range(20)}) > 8
+
+
+def test_a_small_picture_is_tiled_or_enlarged() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    tiled = PLAIN.apply(pixels, np.random.default_rng(0))
+    assert np.array_equal(tiled[:16], tiled[16:])
+    enlarged = dataclasses.replace(PLAIN, tile=False).apply(pixels, np.random.default_rng(0))
+    assert enlarged.shape == (32, 32, 3)
+    assert not np.array_equal(enlarged[:16], enlarged[16:])
+
+
+def test_a_flip_may_be_switched_off_or_made_certain() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    always = dataclasses.replace(PLAIN, flip=1.0)
+    for seed in range(5):
+        assert np.array_equal(PLAIN.apply(pixels, np.random.default_rng(seed)), pixels)
+        assert np.array_equal(always.apply(pixels, np.random.default_rng(seed)), pixels[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"blur": 1.5}, {"flip": -0.1}, {"blur_sigma": (2.0, 1.0)}, {"jpeg_quality": (0, 100)}]
+)
+def test_an_impossible_augmentation_is_refused_by_the_name_of_its_option(changes: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(changes))):
+        Augmentation(crop=32, **changes)
+
+
+def darker(pixels: np.ndarray) -> np.ndarray:
+    """An autoencoder whose trace can be told: every value halved."""
+    return pixels // 2
+
+
+def forged_batches(
+    samples: list[Sample], forged: float, *, start: int = 0, epoch: int = 0, **options: Any
+) -> list[Batch]:
+    augmentation = Augmentation(crop=32, **options)
+    made = batches(
+        samples,
+        augmentation=augmentation,
+        batch_size=6,
+        seed=3,
+        epoch=epoch,
+        start=start,
+        forge=darker,
+        forged=forged,
+    )
+    return list(made)
+
+
+def test_a_forged_fake_is_its_real_twin_through_the_autoencoder_alone(folder: Path) -> None:
+    samples = read_samples(folder)
+    for batch in forged_batches(samples, 1.0, reencoded=False):
+        twins = {s.name: p for s, p, y in zip(batch.samples, batch.pixels, batch.labels, strict=True) if y == 0}
+        fakes = [(s, p) for s, p, y in zip(batch.samples, batch.pixels, batch.labels, strict=True) if y == 1]
+        assert fakes
+        for sample, pixels in fakes:
+            assert sample.label is Label.REAL
+            assert np.array_equal(pixels, darker(twins[sample.name]))  # the same scale, crop and flip
+
+
+def test_a_forged_fake_is_encoded_as_its_real_twin_is(folder: Path) -> None:
+    def encodings(forge: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
+        made = batches(
+            read_samples(folder),
+            augmentation=Augmentation(crop=32),
+            batch_size=6,
+            seed=3,
+            epoch=0,
+            forge=forge,
+            forged=1.0,
+        )
+        return [
+            pixels
+            for batch in made
+            for pixels, sample, label in zip(batch.pixels, batch.samples, batch.labels, strict=True)
+            if label == 1 or sample.label is Label.REAL
+        ]
+
+    # An autoencoder without a trace leaves nothing to tell the twins by, whatever was drawn for them.
+    unique = {pixels.tobytes() for pixels in encodings(lambda pixels: pixels)}
+    assert len(unique) <= 6
+    assert len({pixels.tobytes() for pixels in encodings(darker)}) > len(unique)
+
+
+def test_forging_leaves_labels_and_their_balance_as_they_were(folder: Path) -> None:
+    samples = read_samples(folder)
+    plain, forged = forged_batches(samples, 0.0), forged_batches(samples, 1.0)
+    for before, after in zip(plain, forged, strict=True):
+        assert np.array_equal(before.labels, after.labels)
+        assert [s.label for s in before.samples] == [Label(int(y)) for y in before.labels]
+        assert np.array_equal(before.pixels[before.labels == 0], after.pixels[after.labels == 0])
+
+
+def test_the_share_of_forged_fakes_is_the_one_asked_for(folder: Path) -> None:
+    samples = read_samples(folder)
+    made = [batch for epoch in range(20) for batch in forged_batches(samples, 0.3, epoch=epoch)]
+    fakes = [sample for batch in made for sample, y in zip(batch.samples, batch.labels, strict=True) if y == 1]
+    share = sum(sample.label is Label.REAL for sample in fakes) / len(fakes)
+    assert len(fakes) == 120
+    assert 0.15 < share < 0.45
+
+
+def test_forged_batches_are_the_same_from_any_start(folder: Path) -> None:
+    samples = read_samples(folder)
+    whole = forged_batches(samples, 0.5, epoch=4)
+    rest = forged_batches(samples, 0.5, epoch=4, start=1)
+    assert len(rest) == len(whole) - 1 == 1
+    for a, b in zip(whole[1:], rest, strict=True):
+        assert np.array_equal(a.pixels, b.pixels)
+        assert a.samples == b.samples
+
+
+def test_a_batch_says_which_sample_each_row_came_from(folder: Path) -> None:
+    for index, path in enumerate(sorted(folder.rglob("*.png"))):
+        PIL.Image.new("RGB", (64, 64), (index * 20,) * 3).save(path)
+    order = sorted(folder.rglob("*.png"))
+    for batch in batches(read_samples(folder), augmentation=PLAIN, batch_size=4, seed=0, epoch=0):
+        assert [order.index(s.path) * 20 for s in batch.samples] == batch.pixels[:, 0, 0, 0].tolist()

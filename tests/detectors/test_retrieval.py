@@ -9,12 +9,16 @@ import pytest
 
 from veridical.analysis import judge
 from veridical.data.perturbations import jpeg, resize
-from veridical.detectors import list_detectors, load_detector
-from veridical.detectors.retrieval import FALSE_HIT_ENTRIES, Retrieval
+from veridical.detectors import _clip, list_detectors, load_detector
+from veridical.detectors._clip import embed
+from veridical.detectors.retrieval import FALSE_HIT_ENTRIES, LEAST_COSINE, Retrieval
 from veridical.errors import MissingExtraError, ModelError
 from veridical.media.fingerprint import dhash, pdq
-from veridical.models.index import Entry, index_path, read_index, write_index
+from veridical.models.index import EMBEDDING_LENGTH, Entry, index_path, read_index, write_index
+from veridical.models.wheels import CLIP_VIT_B16
 from veridical.results import Label, Score, Verdict
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def picture(seed: int, side: int = 400) -> np.ndarray:
@@ -151,3 +155,49 @@ def test_of_an_animation_the_evidence_is_that_of_the_frame_that_is_known() -> No
     frames[0].save(held, "WEBP", lossless=True, save_all=True, append_images=frames[1:])
     report = judge(held.getvalue(), path=None, detector=knowing(entry(1, Label.FAKE))).report
     assert any("1.jpg of 'album'" in sentence for sentence in report.evidence)
+
+
+@pytest.fixture
+def network() -> None:
+    try:
+        CLIP_VIT_B16.read()
+    except ModelError as error:
+        pytest.skip(f"{error.message} {error.hint}")
+
+
+def test_a_mirrored_copy_is_named_by_its_embedding_but_decides_nothing(network: None) -> None:
+    known = np.asarray(PIL.Image.open(EXAMPLES / "real_coffee.png").convert("RGB"))
+    other = np.asarray(PIL.Image.open(EXAMPLES / "real_astronaut.png").convert("RGB"))
+    entries = [
+        Entry(dhash(each), Label.REAL, "album", name, embedding=embed(each))
+        for name, each in (("coffee", known), ("astronaut", other))
+    ]
+    detector = knowing(*entries)
+    mirrored = np.ascontiguousarray(known[:, ::-1])
+    (match,) = detector.find(mirrored)
+    assert match.entry.name == "coffee"
+    assert match.cosine is not None
+    assert match.cosine > LEAST_COSINE
+    score = score_of(detector, mirrored)
+    assert score.probability == 0.5
+    assert "shows much the same as a picture known as real: coffee" in score.evidence[-1]
+    assert "nothing follows" in score.evidence[-1]
+
+
+def test_an_embedding_has_length_one_whatever_the_shape_of_the_picture(network: None) -> None:
+    for shape in ((40, 300, 3), (300, 40, 3), (224, 224, 3)):
+        vector = np.frombuffer(embed(np.full(shape, 99, np.uint8)), "<f2").astype(np.float64)
+        assert vector.shape == (EMBEDDING_LENGTH,)
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-3)
+
+
+def test_without_the_network_an_index_with_embeddings_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VERIDICAL_CLIP_WHEEL", str(tmp_path / "nowhere.whl"))
+    _clip._session.cache_clear()
+    direction = np.eye(1, EMBEDDING_LENGTH, dtype="<f2").tobytes()
+    detector = knowing(Entry(1, Label.REAL, "album", "a", embedding=direction))
+    with pytest.raises(ModelError, match=r"nowhere\.whl gives no") as caught:
+        detector.find(picture(1))
+    assert "pip install" in (caught.value.hint or "")

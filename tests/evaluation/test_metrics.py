@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from veridical.evaluation import metrics
-from veridical.evaluation.intervals import bootstrap, group_bootstrap_indices, wilson
+from veridical.evaluation.intervals import bootstrap, group_bootstrap_indices, percentiles, wilson
 
 LABELS = np.array([1, 0, 1, 1, 0, 0, 1, 0, 1, 0, 1, 1])
 SCORES = np.array([0.9, 0.2, 0.4, 0.8, 0.6, 0.1, 0.7, 0.3, 0.5, 0.5, 0.51, 0.49])
@@ -20,6 +20,75 @@ def test_the_reference_answers_have_the_reference_metrics() -> None:
     assert metrics.average_precision(LABELS, SCORES) == pytest.approx(0.8631519, abs=1e-7)
     assert metrics.brier(LABELS, SCORES) == pytest.approx(0.1666833, abs=1e-7)
     assert metrics.expected_calibration_error(LABELS, SCORES, bins=10) == pytest.approx(0.2016667, abs=1e-7)
+
+
+def test_the_reference_answers_have_the_reference_subnet_score() -> None:
+    # The source calls exactly one half real, and so its MCC is not that of `mcc`.
+    assert metrics.sn34(LABELS, SCORES) == pytest.approx(0.2966188, abs=1e-7)
+    assert metrics.mcc(LABELS, SCORES - 1e-9) == pytest.approx(0.371429, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("correlation", "squared", "score"),
+    [(0.9, 0.05, 0.7932593), (0.0, 0.25, 1e-6), (0.5, 0.9, 1e-6), (1.0, 0.0, 1.0), (-1.0, 0.0, 1e-6)],
+)
+def test_reference_subnet_scores(correlation: float, squared: float, score: float) -> None:
+    assert metrics.sn34_of(correlation, squared) == pytest.approx(score, abs=1e-7)
+
+
+def plainly(labels: list[int], scores: list[float]) -> dict[str, float]:
+    """Every metric by its definition, one sample after the other."""
+    n = len(labels)
+    reals = [s for y, s in zip(labels, scores, strict=True) if not y]
+    fakes = [s for y, s in zip(labels, scores, strict=True) if y]
+    tp, fp = sum(s >= 0.5 for s in fakes), sum(s >= 0.5 for s in reals)
+    fn, tn = len(fakes) - tp, len(reals) - fp
+    roc = [(0.0, 0.0)]
+    precision_recall = []
+    for threshold in sorted(set(scores), reverse=True):
+        found, alarms = sum(s >= threshold for s in fakes), sum(s >= threshold for s in reals)
+        roc.append((alarms / len(reals), found / len(fakes)))
+        precision_recall.append((found / (found + alarms), found / len(fakes)))
+    recalls = [0.0, *(recall for _, recall in precision_recall)]
+    (before, after) = next(pair for pair in itertools.pairwise(roc) if sum(pair[1]) >= 1)
+    share = (1 - sum(before)) / (sum(after) - sum(before))
+    bins = [[i for i in range(n) if max(0, math.ceil(scores[i] * 15) - 1) == b] for b in range(15)]
+    gaps = [abs(sum(labels[i] for i in own) - sum(scores[i] for i in own)) for own in bins]
+    spread = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    return {
+        "auroc": sum((f > r) + 0.5 * (f == r) for f in fakes for r in reals) / len(fakes) / len(reals),
+        "ap": sum(p * (r - previous) for (p, r), previous in zip(precision_recall, recalls, strict=False)),
+        "eer": before[0] + share * (after[0] - before[0]),
+        "tpr_at_fpr_1": max(tpr for fpr, tpr in roc if fpr <= 0.01),
+        "tpr_at_fpr_5": max(tpr for fpr, tpr in roc if fpr <= 0.05),
+        "balanced_accuracy": (tp / len(fakes) + tn / len(reals)) / 2,
+        "f1": 2 * tp / (2 * tp + fp + fn),
+        "mcc": (tp * tn - fp * fn) / spread if spread else 0.0,
+        "brier": sum((s - y) ** 2 for y, s in zip(labels, scores, strict=True)) / n,
+        "ece": sum(gaps) / n,
+    }
+
+
+# Hundreds of reals, so that a rate of 1 % says something, and few different scores, so that many are tied.
+@pytest.mark.parametrize("steps", [5, 20, 1000])
+@pytest.mark.parametrize("n", [7, 60, 700])
+def test_metrics_are_those_of_their_definitions(n: int, steps: int) -> None:
+    rng = np.random.default_rng(n + steps)
+    labels = np.r_[0, 1, rng.random(n) < 0.4].astype(int)
+    scores = np.clip(np.round(rng.normal(0.4 + 0.2 * labels, 0.25) * steps) / steps, 0, 1)
+    for name, value in plainly(labels.tolist(), scores.tolist()).items():
+        assert metrics.METRICS[name](labels, scores) == pytest.approx(value, abs=1e-12), name
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_without_a_class_only_what_needs_none_is_defined(label: int) -> None:
+    labels, scores = np.array([label, label]), np.array([0.25, 0.75])
+    defined = {name for name, metric in metrics.METRICS.items() if not math.isnan(metric(labels, scores))}
+    assert defined == {"brier", "ece"} | ({"f1"} if label else set())
+
+
+def test_the_same_verdict_for_everything_is_no_correlation() -> None:
+    assert metrics.mcc(np.array([0, 1, 1]), np.array([0.9, 0.8, 0.7])) == 0
 
 
 @given(data=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 20)), min_size=2, max_size=40))
@@ -78,6 +147,18 @@ def test_the_bootstrap_interval_holds_the_value_and_narrows_with_n() -> None:
         return estimate.high - estimate.low
 
     assert width(2000) < width(100)
+
+
+@pytest.mark.parametrize(("rate", "n"), [(0.03, 300), (0.2, 100), (0.5, 60), (0.9, 200)])
+def test_wilson_intervals_hold_the_true_rate_as_often_as_they_say(rate: float, n: int) -> None:
+    drawn = np.random.default_rng(3).binomial(n, rate, size=2000)
+    held = [estimate.low <= rate <= estimate.high for estimate in (wilson(int(k), n) for k in drawn)]
+    assert 0.93 <= np.mean(held) <= 0.97
+
+
+def test_an_interval_holds_its_value_even_where_drawing_adds_error() -> None:
+    estimate = percentiles(0.01, np.array([0.02, 0.03, math.nan]), n=9)
+    assert (estimate.low, estimate.value, estimate.n) == (0.01, 0.01, 9)
 
 
 def test_groups_are_drawn_whole() -> None:

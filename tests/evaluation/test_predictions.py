@@ -1,18 +1,33 @@
 """Predictions survive being stored, and tables are made from nothing else."""
 
+import csv
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from veridical.data.samples import read_samples
+from veridical.data.samples import Sample, file_sha256, load_pixels, read_samples
 from veridical.detectors import load_detector
 from veridical.errors import DataError
+from veridical.evaluation import predictions
 from veridical.evaluation.benchmark import per_generator, per_source, summarise
-from veridical.evaluation.predictions import Prediction, predict, read_predictions, write_predictions
+from veridical.evaluation.predictions import (
+    Prediction,
+    Unjudged,
+    judge_sample,
+    predict,
+    read_predictions,
+    write_predictions,
+)
+from veridical.results import Verdict
+
+SUFFIXES = pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 
 ROW = Prediction(
     detector="d",
@@ -48,16 +63,90 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_what_is_written_is_read_again(folder: Path, tmp_path: Path) -> None:
+@SUFFIXES
+def test_what_is_written_is_read_again(folder: Path, tmp_path: Path, suffix: str) -> None:
     made = list(predict(load_detector("random"), read_samples(folder), code="0.1.0"))
-    assert [row.generator for row in made] == ["flux", "sdxl", ""]
-    assert write_predictions(tmp_path / "p.csv", made) == 3
-    assert read_predictions(tmp_path / "p.csv") == made
+    made.append(dataclasses.replace(ROW, path='odd, "name"\n.png', score=0.1 + 0.2, perturbation="jpeg_75"))
+    assert [row.generator for row in made] == ["flux", "sdxl", "", "g"]
+    path = tmp_path / f"p{suffix}"
+    assert write_predictions(path, made) == 4
+    assert read_predictions(path) == made
+    assert sorted(tmp_path.iterdir()) == [path, folder]
 
 
-def test_a_detector_without_thresholds_is_stored_as_such(folder: Path, tmp_path: Path) -> None:
-    write_predictions(tmp_path / "p.csv", predict(load_detector("constant"), read_samples(folder), code="x"))
-    assert all(math.isnan(row.threshold_ai) for row in read_predictions(tmp_path / "p.csv"))
+@SUFFIXES
+def test_equal_rows_give_equal_bytes(tmp_path: Path, suffix: str) -> None:
+    one, other = tmp_path / f"one{suffix}", tmp_path / f"other{suffix}"
+    for path in (one, other):
+        write_predictions(path, rows([0.1, 0.2], [0.9]))
+    assert one.read_bytes() == other.read_bytes()
+
+
+@SUFFIXES
+def test_a_detector_without_thresholds_is_stored_as_such(folder: Path, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"p{suffix}"
+    write_predictions(path, predict(load_detector("constant"), read_samples(folder), code="x"))
+    assert all(math.isnan(row.threshold_ai) for row in read_predictions(path))
+    assert {row.verdict for row in read_predictions(path)} == {Verdict.UNSURE}
+
+
+def test_the_verdict_is_that_of_the_stored_thresholds() -> None:
+    verdicts = [dataclasses.replace(ROW, score=score).verdict for score in (0.8, 0.5, 0.2)]
+    assert verdicts == [Verdict.AI, Verdict.UNSURE, Verdict.REAL]
+
+
+def test_a_row_names_the_bytes_it_is_about_where_the_set_does_not(folder: Path) -> None:
+    samples = read_samples(folder)
+    assert not any(sample.sha256 for sample in samples)
+    made = list(predict(load_detector("random"), samples, code="x"))
+    assert [row.sha256 for row in made] == [file_sha256(sample.path) for sample in samples]
+
+
+def test_a_name_that_is_not_utf8_survives_csv_and_is_legible_in_parquet(tmp_path: Path) -> None:
+    odd = dataclasses.replace(ROW, path="caf\udce9.png")
+    for suffix, name in ((".csv", "caf\udce9.png"), (".parquet", "caf\\xe9.png")):
+        write_predictions(tmp_path / f"p{suffix}", [odd])
+        assert read_predictions(tmp_path / f"p{suffix}")[0].path == name
+
+
+def test_a_picture_is_decoded_once_for_all_detectors_and_perturbations(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+
+    def load(sample: Sample) -> np.ndarray:
+        decoded.append(sample.name)
+        return load_pixels(sample)
+
+    monkeypatch.setattr(predictions, "load_pixels", load)
+    sample = read_samples(folder)[0]
+    detectors = [load_detector("random"), load_detector("constant")]
+    outcomes = list(judge_sample(sample, detectors, ["none", "jpeg_50", "blur_1"], code="x"))
+    rows = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+    assert [(row.perturbation, row.detector) for row in rows] == [
+        (perturbation, detector)
+        for perturbation in ("none", "jpeg_50", "blur_1")
+        for detector in ("random", "constant")
+    ]
+    assert len({row.score for row in rows if row.detector == "random"}) == 3  # three different pictures
+    assert decoded == [sample.name]
+
+
+def test_what_a_perturbation_makes_too_small_is_named_with_its_detector(folder: Path) -> None:
+    class Choosy(type(load_detector("random"))):  # type: ignore[misc] # the class is private to its plug-in
+        name = "choosy"
+        minimum = 36
+
+    sample = read_samples(folder)[0]
+    detectors = [Choosy(), load_detector("random")]
+    clean, also_clean, small, halved = judge_sample(sample, detectors, ["none", "chain_delivery"], code="x")
+    assert isinstance(clean, Prediction)
+    assert isinstance(also_clean, Prediction)
+    assert isinstance(halved, Prediction)
+    assert isinstance(small, Unjudged)
+    assert (small.detector, small.perturbation, small.error) == ("choosy", "chain_delivery", "too_small")
+    assert "20 after chain_delivery" in small.message
+    assert small.sha256 == halved.sha256
 
 
 def test_a_sample_that_cannot_be_read_stops_and_leaves_no_file(folder: Path, tmp_path: Path) -> None:
@@ -77,11 +166,83 @@ def test_a_sample_too_small_to_judge_stops_with_its_path(folder: Path) -> None:
         list(predict(Choosy(), read_samples(folder), code="x"))
 
 
-@pytest.mark.parametrize(("column", "value"), [("score", "1.5"), ("score", "high"), ("label", "maybe")])
+@pytest.mark.parametrize(
+    ("column", "value"), [("score", "1.5"), ("score", "nan"), ("score", "high"), ("label", "maybe")]
+)
 def test_a_wrong_row_is_named_by_its_line(tmp_path: Path, column: str, value: str) -> None:
     write_predictions(tmp_path / "p.csv", [ROW, dataclasses.replace(ROW, **{column: value})])  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="line 3"):
+    with pytest.raises(DataError, match="line 3") as caught:
         read_predictions(tmp_path / "p.csv")
+    assert caught.value.code == "bad_predictions"
+
+
+@pytest.mark.parametrize(("column", "value"), [("score", 1.5), ("label", "maybe"), ("path", None)])
+def test_a_wrong_row_of_a_parquet_file_is_named_by_its_number(
+    tmp_path: Path, column: str, value: object
+) -> None:
+    wrong = dataclasses.asdict(ROW) | {column: value}
+    pq.write_table(pa.Table.from_pylist([dataclasses.asdict(ROW), wrong]), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="row 2") as caught:
+        read_predictions(tmp_path / "p.parquet")
+    assert caught.value.code == "bad_predictions"
+
+
+def store(path: Path, columns: list[str]) -> None:
+    """One row with those columns alone, in the format of the suffix."""
+    row = {name: value for name, value in dataclasses.asdict(ROW).items() if name in columns}
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path)
+        return
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerow(row)
+
+
+COLUMNS = [field.name for field in dataclasses.fields(Prediction)]
+
+
+@SUFFIXES
+def test_files_from_before_perturbation_and_content_are_read(tmp_path: Path, suffix: str) -> None:
+    store(tmp_path / f"p{suffix}", [name for name in COLUMNS if name not in ("perturbation", "content")])
+    assert read_predictions(tmp_path / f"p{suffix}") == [ROW]
+
+
+@SUFFIXES
+@pytest.mark.parametrize("missing", [name for name in COLUMNS if name not in ("perturbation", "content")])
+def test_a_missing_column_is_named(tmp_path: Path, suffix: str, missing: str) -> None:
+    store(tmp_path / f"p{suffix}", [name for name in COLUMNS if name != missing])
+    with pytest.raises(DataError, match=f"no column {missing}") as caught:
+        read_predictions(tmp_path / f"p{suffix}")
+    assert caught.value.code == "bad_predictions"
+
+
+@pytest.mark.parametrize("change", [lambda line: line.rsplit(",", 2)[0], lambda line: line + ",more"])
+def test_a_row_of_another_length_is_named(tmp_path: Path, change: Callable[[str], str]) -> None:
+    path = tmp_path / "p.csv"
+    write_predictions(path, [ROW, ROW])
+    *head, last = path.read_text().splitlines()
+    path.write_text("\n".join([*head, change(last)]))
+    with pytest.raises(DataError, match="line 3") as caught:
+        read_predictions(path)
+    assert caught.value.code == "bad_predictions"
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1 or so", b"\x00\xff" * 50])
+@SUFFIXES
+def test_a_file_of_something_else_is_said_to_be_none(tmp_path: Path, suffix: str, data: bytes) -> None:
+    path = tmp_path / f"p{suffix}"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"not a file of predictions") as caught:
+        read_predictions(path)
+    assert caught.value.code == "bad_predictions"
+
+
+@SUFFIXES
+def test_a_missing_file_is_said_to_be_missing(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        read_predictions(tmp_path / f"p{suffix}")
+    assert caught.value.code == "not_found"
 
 
 def test_rates_are_those_of_the_verdicts() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from veridical.errors import DataError, ModelError, UsageError
 from veridical.models.index import (
+    EMBEDDING_LENGTH,
     Entry,
     index_path,
     list_indexes,
@@ -166,6 +167,48 @@ def test_a_header_that_does_not_fit_its_arrays_is_refused(path: Path) -> None:
         path.write_bytes(data)
         forged(path, **changes)
         assert code_of(path) == "malformed_index"
+
+
+def direction(seed: int) -> np.ndarray:
+    vector = np.random.default_rng(seed).normal(size=EMBEDDING_LENGTH)
+    return vector / np.linalg.norm(vector)
+
+
+def embedded(seed: int) -> Entry:
+    return Entry(seed, Label.REAL, "s", f"{seed}.jpg", embedding=direction(seed).astype("<f2").tobytes())
+
+
+def test_embeddings_are_found_by_their_cosine_after_what_a_hash_finds(tmp_path: Path) -> None:
+    path = tmp_path / "embedded.index"
+    entries = [*ENTRIES, *(embedded(seed) for seed in range(1, 9))]
+    write_index(path, entries)
+    index = read_index(path)
+    assert list(index.entries()) == entries
+    assert index.has_embeddings
+    mixed = 0.8 * direction(3) + 0.6 * direction(5)
+    wanted = mixed / np.linalg.norm(mixed)
+    found = index.find(dhash=5, embedding=wanted.astype("<f2").tobytes(), least_cosine=0.5)
+    assert [(m.entry.name, m.is_copy) for m in found] == [("5.jpg", True), ("3.jpg", False)]
+    for match in found:
+        assert match.cosine == pytest.approx(wanted @ direction(match.entry.dhash), abs=2e-3)
+    assert index.find(embedding=direction(99).astype("<f2").tobytes(), least_cosine=0.5) == []
+
+
+def test_an_index_without_embeddings_is_written_as_before_there_were_any(path: Path) -> None:
+    data = path.read_bytes()
+    (length,) = struct.unpack_from("<Q", data, 16)
+    names = [array["name"] for array in json.loads(data[24 : 24 + length])["arrays"]]
+    assert names == ["dhash", "label", "source", "name_end", "names", "pdq", "pdq_row"]
+    assert not read_index(path).has_embeddings
+    assert read_index(path).find(embedding=direction(0).astype("<f2").tobytes(), least_cosine=-1) == []
+
+
+@pytest.mark.parametrize("factor", [2.0, float("nan"), 0.0])
+def test_embeddings_that_are_no_directions_are_refused(tmp_path: Path, factor: float) -> None:
+    path = tmp_path / "long.index"
+    vector = (factor * direction(1)).astype("<f2").tobytes()
+    write_index(path, [Entry(1, Label.REAL, "s", "n", embedding=vector)])
+    assert code_of(path) == "malformed_index"
 
 
 def test_another_file_is_no_index(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A run can be killed anywhere and ends the same; the best checkpoint is the best."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -12,16 +13,19 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import safetensors.torch
 import torch
 
-from veridical.data.loader import Augmentation
-from veridical.data.samples import read_samples
+from veridical.data.loader import Augmentation, Batch
+from veridical.data.samples import Sample, read_samples
 from veridical.errors import DataError, ModelError, UsageError
 from veridical.models.card import Paper, PixelInput
-from veridical.training import checkpoint
+from veridical.results import Label
+from veridical.training import checkpoint, loop
 from veridical.training.checkpoint import Progress
 from veridical.training.experiment import Experiment, load_experiment
-from veridical.training.loop import Run, after_epoch, train
+from veridical.training.loop import Run, _step, after_epoch, rate, train
+from veridical.training.losses import Part, loss_of, parts
 
 EXPERIMENT = """
 from veridical.data.loader import Augmentation
@@ -34,6 +38,23 @@ EXPERIMENT = Experiment(
     lr=1e-3, seed=7,
 )
 """
+
+
+# Dropout, shuffles, comparisons within parts of a batch; pasted regions; parameters that are not the network's.
+RANDOM: dict[str, dict[str, object]] = {
+    "ucf": {"architecture": "ucf", "settings": {"methods": 2, "width": 1 / 32}, "micro_batch": 2},
+    "segmenter": {
+        "architecture": "segmenter",
+        "settings": {"widths": [8, 16, 40, 64], "depths": [1, 1, 1, 1], "decoder_width": 16},
+        "schedule": "cosine",
+    },
+    "lora": {
+        "architecture": "clip_linear",
+        "settings": {"backbone": "clip-tiny"},
+        "tune": "lora:2",
+        "average_decay": 0.5,
+    },
+}
 
 
 def tiny(**changes: object) -> Experiment:
@@ -83,6 +104,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_checkpoints(folder: Path, t
     def start(run: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "veridical", "train", str(tmp_path / "tiny.py")]
         command += ["--data", str(folder), "-o", str(tmp_path / run), "--save-every", "2"]
+        command += ["--validate-every", "3", "--accept-shortcuts"]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     unbroken = start("unbroken")
@@ -105,6 +127,29 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_checkpoints(folder: Path, t
     curves = [(tmp_path / run / "log.jsonl").read_text() for run in ("killed", "unbroken")]
     assert curves[0] == curves[1]
     unbroken.communicate()
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_run_that_stops_in_the_middle_ends_with_the_same_checkpoints(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    sets = read_samples(folder, "train"), read_samples(folder, "val")
+    experiment = tiny(
+        **RANDOM[name], input=PixelInput(kind="crops", size=64), augmentation=Augmentation(crop=64), lr=1e-3
+    )
+
+    def stop(line: str) -> None:
+        if "step 5/" in line:
+            raise KeyboardInterrupt
+
+    stopped = dataclasses.replace(quiet(tmp_path / "stopped", log_every=1), say=stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(experiment, *sets, stopped)
+    train(experiment, *sets, dataclasses.replace(stopped, say=lambda line: None))
+    train(experiment, *sets, quiet(tmp_path / "unbroken", log_every=1))
+    assert digests(tmp_path / "stopped") == digests(tmp_path / "unbroken")
+    curves = [(tmp_path / run / "log.jsonl").read_text() for run in ("stopped", "unbroken")]
+    assert curves[0] == curves[1]
 
 
 def test_the_best_checkpoint_is_that_of_the_best_validation(folder: Path, tmp_path: Path) -> None:
@@ -150,6 +195,66 @@ def test_the_rate_is_cut_after_patience_and_the_run_ends_at_the_floor() -> None:
     assert (progress.best_auroc, progress.best_epoch) == (0.9, 1)
 
 
+def test_the_rate_falls_to_nothing_over_the_steps_of_all_epochs() -> None:
+    experiment, steps = tiny(schedule="cosine", lr=1.0, epochs=1, patience=1), 4
+    places = [Progress(experiment="tiny", lr=0.3, seed=0, step=step) for step in (0, 1, 2, 4)]
+    assert [rate(p, experiment, steps) for p in places] == pytest.approx([1, 0.5 + 0.5**1.5, 0.5, 0])
+    linear = tiny(schedule="linear", lr=1.0)
+    assert [rate(p, linear, steps) for p in places] == [1, 0.75, 0.5, 0]
+    assert [rate(p, tiny(lr=1.0), steps) for p in places] == [0.3] * 4
+
+
+def test_a_schedule_does_not_listen_to_validation() -> None:
+    experiment = tiny(schedule="linear", patience=1, lr_floor=1.0, epochs=2)
+    progress = after_epoch(Progress(experiment="tiny", lr=1e-3, seed=0, best_auroc=0.9), 0.5, experiment)
+    assert (progress.lr, progress.finished) == (1e-3, False)
+    assert after_epoch(progress, 0.5, experiment).finished
+
+
+def test_validations_inside_an_epoch_are_logged_and_change_nothing(folder: Path, tmp_path: Path) -> None:
+    sets = read_samples(folder, "train"), read_samples(folder, "val")
+    train(tiny(), *sets, quiet(tmp_path / "without"))
+    train(tiny(), *sets, quiet(tmp_path / "with", validate_every=3))
+    assert digests(tmp_path / "with") == digests(tmp_path / "without")
+    rows = [json.loads(line) for line in (tmp_path / "with" / "log.jsonl").read_text().splitlines()]
+    inside = [row for row in rows if "samples_seen" in row]
+    assert [(row["step"], row["samples_seen"]) for row in inside] == [(3, 12), (6, 24)]
+    assert all(0 <= row["val_auroc"] <= 1 for row in inside)
+
+
+def test_a_real_photo_and_its_reconstruction_stand_in_one_batch(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from veridical.architectures import tiny_autoencoder
+
+    torch.manual_seed(0)
+    autoencoder = tiny_autoencoder.build()
+    for name, half in (("encoder", autoencoder.encoder), ("decoder", autoencoder.decoder)):
+        safetensors.torch.save_file(half.state_dict(), tmp_path / f"{name}.safetensors")
+    seen: list[Batch] = []
+
+    def watched(batch: Batch, numbers: dict[str, int], size: int) -> list[Part]:
+        seen.append(batch)
+        return parts(batch, numbers, size)
+
+    monkeypatch.setattr(loop, "parts", watched)
+    experiment = tiny(epochs=1, batch_size=8, reconstruct=str(tmp_path), reconstructed=1.0)
+    train(experiment, read_samples(folder, "train"), read_samples(folder, "val"), quiet(tmp_path / "run"))
+    for batch in seen:
+        assert any(batch.labels == 1)
+        assert all(sample.label is Label.REAL for sample in batch.samples)
+
+
+def test_reconstructions_need_an_autoencoder(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs an autoencoder"):
+        train(
+            tiny(reconstructed=0.5),
+            read_samples(folder, "train"),
+            read_samples(folder, "val"),
+            quiet(tmp_path / "run"),
+        )
+
+
 def test_a_checkpoint_with_a_number_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     checkpoint.save(path, {"w": torch.tensor([1.0, float("nan")])}, {"experiment": "tiny"})
@@ -163,9 +268,6 @@ def test_an_unknown_experiment_names_the_nearest() -> None:
 
 
 def test_gradients_gathered_in_parts_are_those_of_the_whole_batch() -> None:
-    from veridical.data.loader import Batch
-    from veridical.training.loop import _step
-
     class Mean(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -175,20 +277,22 @@ def test_gradients_gathered_in_parts_are_those_of_the_whole_batch() -> None:
             return self.weight * pixels.float().mean(dim=(1, 2, 3))
 
     rng = np.random.default_rng(0)
-    batch = Batch(rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8), np.array([0, 1, 0, 1, 1, 0], np.float32))
+    pixels = rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    labels = np.array([0, 1, 0, 1, 1, 0], np.float32)
+    samples = tuple(Sample(Path("p"), Label(int(label)), "g", "s", "") for label in labels)
+    batch = Batch(pixels, labels, samples)
     results = []
-    for micro_batch in (0, 4, 1):
+    for size in (6, 4, 1):
         model = Mean()
         optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
-        loss = _step(model, optimiser, batch, micro_batch, torch.device("cpu"))
-        results.append((loss, model.weight.item()))
+        rows = parts(batch, {"g": 1}, size)
+        value = _step(model, optimiser, loss_of(tiny(), 1), rows, [0], torch.device("cpu"))
+        results.append((value, model.weight.item()))
     assert results[1] == pytest.approx(results[0], rel=1e-4)
     assert results[2] == pytest.approx(results[0], rel=1e-4)
 
 
 def test_a_run_starts_from_a_checkpoint_when_asked(folder: Path, tmp_path: Path) -> None:
-    import dataclasses
-
     from veridical.training.run import run_experiment
 
     experiment = dataclasses.replace(tiny(epochs=1, lr=0.0), data=str(folder))
@@ -200,8 +304,6 @@ def test_a_run_starts_from_a_checkpoint_when_asked(folder: Path, tmp_path: Path)
 
 
 def test_a_set_without_validation_gives_a_part_of_its_training_samples(folder: Path, tmp_path: Path) -> None:
-    import dataclasses
-
     from veridical.training.run import run_experiment
 
     experiment = dataclasses.replace(tiny(epochs=1), data=str(folder / "train"))

@@ -25,6 +25,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 # The authors multiply the residual by 2/3 before the first convolution; parameters depend on it.
 RESIDUAL_SCALE = 2.0 / 3.0
 
+HEAD = ("fc1",)
+
 
 def npr_residual(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
     """Each 2x2 block minus its top-left pixel; an odd last row or column is dropped.

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from veridical.architectures._stochastic_depth import DropPath, shares
@@ -37,6 +37,11 @@ _DROP_PATH = 0.1
 _DECODER_DROPOUT = 0.1
 
 _EPSILON = 1e-6
+
+# Reals of a training batch that get a region of one of its fakes.
+_PASTED = 0.25
+
+HEAD = ("decoder", "verdict")
 
 
 def paste_region(
@@ -56,6 +61,21 @@ def paste_region(
     mask = torch.zeros(real.shape[:2], dtype=torch.bool, device=real.device)
     mask[rows, columns] = True
     return torch.where(mask[..., None], fake, real), mask
+
+
+def with_pasted_regions(
+    pixels: UInt8[Tensor, "b h w 3"], labels: Float[Tensor, " b"], generator: torch.Generator
+) -> tuple[UInt8[Tensor, "b h w 3"], Float[Tensor, " b"], Bool[Tensor, "b h w"]]:
+    """The batch with a region of a fake pasted into some of its reals, which are fake then; and the masks."""
+    masks = (labels == 1)[:, None, None].repeat(1, *pixels.shape[1:3])
+    pasted, changed = pixels.clone(), labels.clone()
+    (fakes,) = torch.where(labels == 1)
+    for real in torch.where(labels == 0)[0].tolist():
+        if len(fakes) and torch.rand((), generator=generator).item() < _PASTED:
+            fake = fakes[int(torch.randint(len(fakes), (), generator=generator))]
+            pasted[real], masks[real] = paste_region(pixels[real], pixels[fake], generator)
+            changed[real] = 1.0
+    return pasted, changed, masks
 
 
 def fake_iou(
@@ -263,10 +283,10 @@ class Segmenter(nn.Module):
 
         The mask of an untouched picture is its label everywhere; a picture with a pasted region is fake.
         """
-        quarter = self._quarter_map(pixels)
+        quarter = self._quarter_map(pixels).float()
         full = _resized(quarter, pixels.shape[1:3]).squeeze(1)
         return Losses(
-            pictures=F.binary_cross_entropy_with_logits(self._judge(quarter), labels),
+            pictures=F.binary_cross_entropy_with_logits(self._judge(quarter).float(), labels),
             pixels=F.binary_cross_entropy_with_logits(full, masks.to(full.dtype)),
         )
 
@@ -323,6 +343,19 @@ def build(
 ) -> Segmenter:
     """A fresh network; each of the four widths is a multiple of its number of heads, 1, 2, 5 and 8."""
     return Segmenter(widths, depths, decoder_width)
+
+
+def training_loss(
+    model: nn.Module,
+    pixels: UInt8[Tensor, "b h w 3"],
+    labels: Float[Tensor, " b"],
+    methods: Int[Tensor, " b"],
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """Whole-image labels and pasted regions; `methods` are not read."""
+    assert isinstance(model, Segmenter)
+    pasted, changed, masks = with_pasted_regions(pixels, labels, generator)
+    return model.training_loss(pasted, changed, masks).total
 
 
 def for_export(model: nn.Module) -> nn.Module:

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from veridical.architectures._precision import full_precision
 from veridical.architectures.xception import Xception, fake_minus_real, scale_pixels
 
 SPECIFIC_WEIGHT = 0.1
@@ -34,6 +35,9 @@ RECONSTRUCTION_WEIGHT = 0.3
 CONTRASTIVE_WEIGHT = 0.05
 MARGIN = 3.0
 SHUFFLE_PROBABILITY = 0.7
+
+# All but the two Xceptions.
+HEAD = ("shared_half", "specific_half", "shared_head", "specific_head", "decoder")
 
 
 def adain(x: Float[Tensor, "b c h w"], style: Float[Tensor, "b c h2 w2"]) -> Float[Tensor, "b c h w"]:
@@ -205,6 +209,7 @@ class UCF(nn.Module):
         super().__init__()
         channels = round(512 * width)
         half = channels // 2
+        self.methods = methods
         self.forgery = Encoder(channels, width)
         self.content = Encoder(channels, width)
         self.shared_half = _half(channels)
@@ -230,7 +235,19 @@ class UCF(nn.Module):
         `generator` draws the shuffles; dropout follows torch's global seed.
         """
         x = scale_pixels(pixels, self.decoder.last.weight)
-        forgery, content = self.forgery(x), self.content(x)
+        forgery, content = self.forgery(x).float(), self.content(x).float()
+        with full_precision(x):
+            return self._losses(x, forgery, content, labels, methods, generator)
+
+    def _losses(
+        self,
+        x: Float[Tensor, "b 3 h w"],
+        forgery: Float[Tensor, "b c h2 w2"],
+        content: Float[Tensor, "b c h2 w2"],
+        labels: Float[Tensor, " b"],
+        methods: Int[Tensor, " b"],
+        generator: torch.Generator,
+    ) -> Losses:
         specific, shared = self.specific_half(forgery), self.shared_half(forgery)
         if torch.rand((), generator=generator, device=generator.device) < SHUFFLE_PROBABILITY:
             shared = shared[shuffled_within(labels, generator)]
@@ -265,6 +282,22 @@ class Scorer(nn.Module):
 def build(methods: int = 5, width: float = 1.0) -> UCF:
     """A fresh network, PyTorch's default initialisation (published: from ImageNet parameters)."""
     return UCF(methods, width)
+
+
+def training_loss(
+    model: nn.Module,
+    pixels: UInt8[Tensor, "b h w 3"],
+    labels: Float[Tensor, " b"],
+    methods: Int[Tensor, " b"],
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """The published weighted sum; raises `ValueError` if there are more generators than `build` was told of."""
+    assert isinstance(model, UCF)
+    if methods.max() >= model.methods:
+        raise ValueError(
+            f"methods={model.methods} counts real and {model.methods - 1} generators, but there are more"
+        )
+    return model.training_loss(pixels, labels, methods, generator).total
 
 
 def for_export(model: nn.Module) -> nn.Module:

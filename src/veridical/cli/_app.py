@@ -20,10 +20,18 @@ _COMMANDS = {
     "doctor": ("doctor", "Versions, extras, and a self-test."),
     "completion": ("completion", "Print the script that completes commands in a shell."),
     "data": ("data", "Labelled sets: what can be read, where to get it, what is in it."),
+    "audit": ("audit", "What gives a set's labels away, and what it holds twice."),
     "train": ("training", "Train to the end; the same command again goes on where it stopped."),
     "export": ("training", "Write the bundle of a checkpoint, calibrated and measured."),
     "predict": ("predict", "Judge every sample of a labelled set and store the scores."),
     "bench": ("bench", "Tables from stored predictions, every number with its interval."),
+    "network": ("network", "A subnet: on this machine, or on Bittensor."),
+    "robustness": ("robustness", "How much each perturbation costs each detector, from stored predictions."),
+    "calibrate": ("calibrate", "Fit probabilities and thresholds on one set, measure them on another."),
+    "fuse": ("fuse", "Combine detectors from stored predictions, calibrated and measured."),
+    "sweep": ("sweep", "Every metric at thresholds from 0.1 to 0.9, as a table and a plot."),
+    "difficulty": ("difficulty", "How fast an experiment learns a set: validation inside the first epoch."),
+    "transfer": ("transfer", "Trained on one set, tested on others: by set, generator and content."),
 }
 
 

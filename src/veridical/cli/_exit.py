@@ -50,6 +50,8 @@ def asks_for_json(argv: Sequence[str]) -> bool:
     Looks at the words themselves, because it must answer for command lines that cannot be parsed.
     """
     words = [part for word in argv for part in word.split("=", 1)]
+    if "--json" in words:
+        return True
     return any(pair in (("--format", "json"), ("--format", "jsonl")) for pair in itertools.pairwise(words))
 
 

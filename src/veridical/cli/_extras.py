@@ -10,6 +10,7 @@ from veridical.errors import MissingExtraError
 _PACKAGES = {
     "bench": {"sklearn", "matplotlib", "pyarrow"},
     "train": {"torch", "sklearn", "safetensors", "onnxscript", "jaxtyping", "tensorboard"},
+    "network": {"bittensor", "bittensor_core"},
 }
 
 

@@ -12,5 +12,6 @@ format_option = click.option(
     help="A table, or one JSON object.",
 )
 data_option_help = (
-    "Manifest (.csv), folder with real/ and fake/, REAL.txt,FAKE.txt, or NAME:PATH (see 'veridical data list')."
+    "Manifest (.csv), folder with real/ and fake/, REAL.txt,FAKE.txt, or NAME:PATH (see 'veridical data "
+    "list'); several are joined by ';'."
 )

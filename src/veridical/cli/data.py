@@ -112,6 +112,35 @@ def stats(ctx: click.Context, source: str, split: str | None, format: str) -> No
         ctx.exit(ExitCode.SOME_FAILED)
 
 
+@data.command()
+@click.argument("source")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--crop", type=click.IntRange(32), default=128, show_default=True, help="Side of the crops, in pixels."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--split", help="Only this split of the data.")
+@click.pass_context
+def align(ctx: click.Context, source: str, output: Path, crop: int, seed: int, split: str | None) -> None:
+    """Copy SOURCE to a new folder OUTPUT with both classes cut and encoded alike, for 'veridical audit'.
+
+    A sample that is smaller than the crop has no copy; it is named, and the command ends with 2.
+    """
+    from veridical.cli._exit import ExitCode
+    from veridical.data.alignment import align as align_set
+    from veridical.data.samples import counts, read_samples
+    from veridical.reports.escaping import visible
+
+    aligned = align_set(read_samples(source, split), output, crop=crop, seed=seed)
+    for sample in aligned.too_small:
+        _to_stderr(f"smaller than {crop} pixels: {sample.label.name.lower()} {visible(sample.name)}")
+    reals, fakes = counts(aligned.too_small)
+    _to_stderr(f"{aligned.written} samples written; too small: {reals} real, {fakes} fake")
+    click.echo(str(aligned.manifest))
+    if aligned.too_small:
+        ctx.exit(ExitCode.SOME_FAILED)
+
+
 def _told(samples: Sequence[Sample]) -> Iterator[Sample]:
     """The samples, with a line now and then on how many were read."""
     for place, sample in enumerate(samples):

@@ -33,6 +33,12 @@ _label = click.option(
 _pdq = click.option(
     "--pdq/--no-pdq", default=True, show_default=True, help="Also PDQ hashes; needs the extra 'retrieval'."
 )
+_embeddings = click.option(
+    "--embeddings",
+    is_flag=True,
+    help="Also embeddings of CLIP ViT-B/16 (1 kB and 0.1 s a picture), by which pictures that show much the "
+    "same are named; needs its wheel, see docs/combining.md.",
+)
 
 
 @click.group()
@@ -48,8 +54,16 @@ def index() -> None:
 @_label
 @_index
 @_pdq
+@_embeddings
 @click.option("--replace", is_flag=True, help="Also if there is an index of that name already.")
-def build(paths: tuple[str, ...], label: str | None, chosen: str | None, pdq: bool, replace: bool) -> None:
+def build(
+    paths: tuple[str, ...],
+    label: str | None,
+    chosen: str | None,
+    pdq: bool,
+    embeddings: bool,
+    replace: bool,
+) -> None:
     """Make an index of PATH...
 
     PATH is a labelled data set: a manifest (.csv), a folder with real/ and fake/, or REAL.txt,FAKE.txt. With
@@ -61,7 +75,7 @@ def build(paths: tuple[str, ...], label: str | None, chosen: str | None, pdq: bo
     path = index_path(chosen)
     if path.exists() and not replace:
         raise UsageError(f"There is an index at {path}.", hint="Use 'veridical index add', or --replace.")
-    _say_how_many(path, write_index(path, _entries(paths, label, pdq=pdq)))
+    _say_how_many(path, write_index(path, _entries(paths, label, pdq=pdq, embeddings=embeddings)))
 
 
 @index.command()
@@ -69,7 +83,8 @@ def build(paths: tuple[str, ...], label: str | None, chosen: str | None, pdq: bo
 @_label
 @_index
 @_pdq
-def add(paths: tuple[str, ...], label: str | None, chosen: str | None, pdq: bool) -> None:
+@_embeddings
+def add(paths: tuple[str, ...], label: str | None, chosen: str | None, pdq: bool, embeddings: bool) -> None:
     """Add PATH... to an index; what is in it already is not added again. PATH is as for 'build'."""
     import itertools
 
@@ -77,7 +92,9 @@ def add(paths: tuple[str, ...], label: str | None, chosen: str | None, pdq: bool
 
     path = index_path(chosen)
     known = read_index(path).entries()
-    _say_how_many(path, write_index(path, itertools.chain(known, _entries(paths, label, pdq=pdq))))
+    _say_how_many(
+        path, write_index(path, itertools.chain(known, _entries(paths, label, pdq=pdq, embeddings=embeddings)))
+    )
 
 
 @index.command()
@@ -112,9 +129,11 @@ def query(pictures: tuple[str, ...], chosen: str | None, format: str) -> None:
     rows = [
         (name, str(_answer(matches)["answer"]), *row)
         for name, matches in found
-        for row in [_match_row(match) for match in matches] or [("",) * 5]
+        for row in [_match_row(match) for match in matches] or [("",) * 6]
     ]
-    print_table([("PICTURE", "ANSWER", "DHASH BITS", "PDQ BITS", "LABEL", "SOURCE", "KNOWN AS"), *rows])
+    print_table(
+        [("PICTURE", "ANSWER", "DHASH BITS", "PDQ BITS", "COSINE", "LABEL", "SOURCE", "KNOWN AS"), *rows]
+    )
 
 
 @index.command()
@@ -133,6 +152,7 @@ def info(chosen: str | None, format: str) -> None:
     ]
     if format == "json":
         facts = {"path": str(path), "sha256": known.sha256, "entries": len(known), "has_pdq": known.has_pdq}
+        facts["has_embeddings"] = known.has_embeddings
         print_json({**facts, "sources": counts})
         return
     print_table(
@@ -140,6 +160,7 @@ def info(chosen: str | None, format: str) -> None:
             ("File", str(path)),
             ("Entries", f"{len(known):,}"),
             ("Hashes", "dHash and PDQ" if known.has_pdq else "dHash"),
+            ("Embeddings", "CLIP ViT-B/16" if known.has_embeddings else "none"),
             ("SHA-256", known.sha256),
         ]
     )
@@ -148,42 +169,48 @@ def info(chosen: str | None, format: str) -> None:
     print_table([("LABEL", "ENTRIES", "SOURCE"), *rows])
 
 
-def _entries(paths: tuple[str, ...], label: str | None, *, pdq: bool) -> Iterator[Entry]:
+def _entries(paths: tuple[str, ...], label: str | None, *, pdq: bool, embeddings: bool) -> Iterator[Entry]:
     from veridical.models.index import read_hash_list
     from veridical.results import Label
 
     for path in paths:
-        if label is None:
-            yield from _of_data_set(path, pdq=pdq)
-        elif path.endswith(".txt"):
+        if label is not None and path.endswith(".txt"):
             yield from read_hash_list(Path(path), Label[label.upper()])
-        else:
-            yield from _of_pictures(path, Label[label.upper()], pdq=pdq)
+            continue
+        known = _of_data_set(path) if label is None else _of_pictures(path, Label[label.upper()])
+        for entry, pixels in known:
+            yield _fingerprinted(entry, pixels, pdq=pdq, embeddings=embeddings)
 
 
-def _of_data_set(data: str, *, pdq: bool) -> Iterator[Entry]:
+def _of_data_set(data: str) -> Iterator[tuple[Entry, NDArray[np.uint8]]]:
     from veridical.data.samples import load_pixels, read_samples
+    from veridical.models.index import Entry
 
     for sample in read_samples(data):
         name = str(sample.path)
         if sample.box:
             box = sample.box
             name = f"{name} [{box.left},{box.top},{box.width},{box.height}]"
-        yield _entry(load_pixels(sample), sample.label, sample.stratum, name, pdq=pdq)
+        yield Entry(0, sample.label, sample.stratum, name), load_pixels(sample)
 
 
-def _of_pictures(path: str, label: Label, *, pdq: bool) -> Iterator[Entry]:
-    source = Path(path).resolve().name
-    for name, pixels in _pictures((path,)):
-        yield _entry(pixels, label, source, name, pdq=pdq)
-
-
-def _entry(pixels: NDArray[np.uint8], label: Label, source: str, name: str, *, pdq: bool) -> Entry:
-    from veridical.media import fingerprint
+def _of_pictures(path: str, label: Label) -> Iterator[tuple[Entry, NDArray[np.uint8]]]:
     from veridical.models.index import Entry
 
-    hashed = fingerprint.pdq(pixels).hash if pdq else None
-    return Entry(fingerprint.dhash(pixels), label, source, name, hashed)
+    source = Path(path).resolve().name
+    for name, pixels in _pictures((path,)):
+        yield Entry(0, label, source, name), pixels
+
+
+def _fingerprinted(entry: Entry, pixels: NDArray[np.uint8], *, pdq: bool, embeddings: bool) -> Entry:
+    from veridical.detectors._clip import embed
+    from veridical.media import fingerprint
+
+    return entry._replace(
+        dhash=fingerprint.dhash(pixels),
+        pdq=fingerprint.pdq(pixels).hash if pdq else None,
+        embedding=embed(pixels) if embeddings else None,
+    )
 
 
 def _pictures(names: tuple[str, ...]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
@@ -204,7 +231,7 @@ def _answer(matches: list[Match]) -> dict[str, object]:
     from veridical.results import Label
 
     # object: what JSON holds
-    labels = {match.entry.label for match in matches}
+    labels = {match.entry.label for match in matches if match.is_copy}
     answer = "unknown" if len(labels) != 1 else "known AI" if Label.FAKE in labels else "known real"
     return {
         "answer": answer,
@@ -216,6 +243,7 @@ def _answer(matches: list[Match]) -> dict[str, object]:
                 "dhash": f"{match.entry.dhash:016x}",
                 "dhash_distance": match.dhash_distance,
                 "pdq_distance": match.pdq_distance,
+                "cosine": match.cosine,
             }
             for match in matches
         ],
@@ -224,7 +252,8 @@ def _answer(matches: list[Match]) -> dict[str, object]:
 
 def _match_row(match: Match) -> tuple[str, ...]:
     bits = ["" if bits is None else str(bits) for bits in (match.dhash_distance, match.pdq_distance)]
-    return *bits, match.entry.label.name.lower(), match.entry.source, match.entry.name
+    cosine = "" if match.cosine is None else f"{match.cosine:.3f}"
+    return *bits, cosine, match.entry.label.name.lower(), match.entry.source, match.entry.name
 
 
 def _say_how_many(path: Path, count: int) -> None:

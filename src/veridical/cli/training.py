@@ -14,6 +14,10 @@ def _to_stderr(line: str) -> None:
     click.echo(line, err=True)
 
 
+def _to_nobody(line: str) -> None:
+    """What the other processes of several say."""
+
+
 @click.command()
 @click.argument("experiment")
 @click.option("--data", help=f"Splits train and val (or train alone) of: {data_option_help}")
@@ -44,6 +48,18 @@ def _to_stderr(line: str) -> None:
 @click.option(
     "--save-every", type=click.IntRange(1), default=50, show_default=True, help="Steps between checkpoints."
 )
+@click.option(
+    "--validate-every",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Steps between validations inside an epoch, for the log alone; 0: none.",
+)
+@click.option(
+    "--accept-shortcuts",
+    is_flag=True,
+    help="Train although the data fail their audit (see 'veridical audit'); the card records it.",
+)
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events.")
 def train(
     experiment: str,
@@ -55,18 +71,24 @@ def train(
     workers: int,
     threads: int,
     save_every: int,
+    validate_every: int,
+    accept_shortcuts: bool,
     tensorboard: bool,
 ) -> None:
     """Train EXPERIMENT (a name, or a .py file that defines one) to the end.
 
-    The same command again goes on where it stopped, after whatever interruption.
+    Its data are audited first, as its network will see them; if they fail, nothing is trained. The same
+    command again goes on where it stopped, after whatever interruption. Several GPUs of one machine:
+    torchrun --nproc-per-node 2 -m veridical train EXPERIMENT --device cuda ...
     """
     import dataclasses
 
     with needs_extra("train", "training"):
         import torch
 
+        from veridical.training.distributed import device_of_process, joined
         from veridical.training.experiment import load_experiment, with_changes
+        from veridical.training.gate import pass_audit
         from veridical.training.loop import Run
         from veridical.training.run import run_experiment
 
@@ -74,15 +96,28 @@ def train(
     chosen = with_changes(load_experiment(experiment), changes)
     if data is not None:
         chosen = dataclasses.replace(chosen, data=data)
-    run = Run(
-        folder=output or Path("runs") / chosen.name,
-        device=device,
-        workers=workers,
-        save_every=save_every,
-        tensorboard=tensorboard,
-        say=_to_stderr,
-    )
-    click.echo(str(run_experiment(chosen, run, start=start)))
+    folder = output or Path("runs") / chosen.name
+    with joined() as processes:
+        # Only the first process writes, so only it needs to know.
+        accepted = (
+            pass_audit(chosen, folder, accept=accept_shortcuts, workers=workers, say=_to_stderr)
+            if processes.is_first
+            else ()
+        )
+        run = Run(
+            folder=folder,
+            device=device_of_process(device),
+            workers=workers,
+            save_every=save_every,
+            validate_every=validate_every,
+            tensorboard=tensorboard,
+            say=_to_stderr if processes.is_first else _to_nobody,
+            processes=processes,
+            accepted_shortcuts=accepted,
+        )
+        best = run_experiment(chosen, run, start=start)
+    if processes.is_first:
+        click.echo(str(best))
 
 
 @click.command()

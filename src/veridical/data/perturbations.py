@@ -1,18 +1,58 @@
 """What happens to a picture on its way: pure functions of pixels, with the real codecs.
 
-Each takes and gives uint8 sRGB, (height, width, 3). Random ones take a `numpy.random.Generator`.
+Each takes and gives uint8 sRGB, (height, width, 3). Random ones take a `numpy.random.Generator`. `NAMED` holds
+those that detectors are measured under.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import simplejpeg
 
+from veridical.errors import DataError
+
 Pixels = npt.NDArray[np.uint8]
+T = TypeVar("T")
+
+# The format's own limit, pixels a side.
+_WEBP_SIDE = 16383
+
+# Luma of the three channels, ITU-R BT.601, as JPEG has it.
+_LUMA = (0.299, 0.587, 0.114)
+
+# The largest window that `screenshot` shows a picture in: (height, width).
+_SCREEN = (1080, 1920)
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """One way to change a picture: an `operation` at a `severity`, under a name that stays.
+
+    `apply` takes pixels and a generator, and draws from nothing else. `severity` is what tables show.
+    """
+
+    name: str
+    operation: str
+    severity: str
+    apply: Callable[[Pixels, np.random.Generator], Pixels]
+
+
+def perturb(pixels: Pixels, name: str, *, sha256: str) -> Pixels:
+    """The perturbation of `NAMED`, with chance that depends on nothing but `name` and the file's `sha256`.
+
+    So a sample gives the same pixels whatever was perturbed before it. Raises `DataError` (`unreadable_sample`)
+    for a picture too large for the codec.
+    """
+    seed = hashlib.sha256(f"{name} {sha256}".encode()).digest()
+    return NAMED[name].apply(pixels, np.random.default_rng(int.from_bytes(seed, "big")))
 
 
 def jpeg(pixels: Pixels, quality: int, subsampling: str = "420") -> Pixels:
@@ -26,6 +66,11 @@ def jpeg(pixels: Pixels, quality: int, subsampling: str = "420") -> Pixels:
 
 def webp(pixels: Pixels, quality: int) -> Pixels:
     """Encoded as lossy WebP (`quality` 0-100) and decoded again."""
+    height, width = pixels.shape[:2]
+    if max(height, width) > _WEBP_SIDE:
+        raise DataError(
+            f"WebP cannot hold {width} x {height} pixels, only {_WEBP_SIDE} a side.", code="unreadable_sample"
+        )
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels).save(buffer, format="WEBP", quality=quality)
     with PIL.Image.open(buffer, formats=["WEBP"]) as decoded:
@@ -81,3 +126,141 @@ def reencode(pixels: Pixels, rng: np.random.Generator, least_quality: int = 60) 
 def flip(pixels: Pixels) -> Pixels:
     """Mirrored left to right; blocks of an even width stay the same blocks."""
     return pixels[:, ::-1]
+
+
+def resize_and_back(pixels: Pixels, scale: float) -> Pixels:
+    """Both sides times `scale`, then to the old size again: the size keeps no trace, the pixels do."""
+    height, width = pixels.shape[:2]
+    small = PIL.Image.fromarray(resize(pixels, scale))
+    return np.asarray(small.resize((width, height), PIL.Image.Resampling.BICUBIC))
+
+
+def crop(pixels: Pixels, share: float, rng: np.random.Generator) -> Pixels:
+    """A random rectangle with `share` of both sides, at any offset, as someone with a mouse crops.
+
+    Unlike `aligned_crop` it keeps no phase of the grid.
+    """
+    height, width = (max(1, round(side * share)) for side in pixels.shape[:2])
+    top = int(rng.integers(0, pixels.shape[0] - height + 1))
+    left = int(rng.integers(0, pixels.shape[1] - width + 1))
+    return pixels[top : top + height, left : left + width]
+
+
+def blur(pixels: Pixels, sigma: float) -> Pixels:
+    """Gaussian blur with a standard deviation of `sigma` pixels; borders repeat the outermost pixel.
+
+    Sums in float and rounds once, at the end: a blur in place on uint8 truncates at each step.
+    """
+    if sigma == 0:
+        return pixels
+    reach = int(np.ceil(4 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).astype(np.float32)
+    height, width = pixels.shape[:2]
+    padded = np.pad(pixels.astype(np.float32), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    rows = np.zeros((height, *padded.shape[1:]), np.float32)
+    for start, weight in enumerate(kernel):
+        rows += weight * padded[start : start + height]
+    blurred = np.zeros((height, width, 3), np.float32)
+    for start, weight in enumerate(kernel):
+        blurred += weight * rows[:, start : start + width]
+    return to_bytes(blurred)
+
+
+def noise(pixels: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
+    """Gaussian noise, independent in each channel of each pixel; `sigma` in [0, 1] is a share of the range."""
+    return to_bytes(pixels + rng.normal(0.0, 255 * sigma, pixels.shape))
+
+
+def adjust_colour(pixels: Pixels, *, brightness: float, contrast: float, saturation: float) -> Pixels:
+    """All three factors, in this order, in float; 1 leaves as it is.
+
+    Contrast is the distance from the picture's mean grey, saturation that from each pixel's own grey.
+    """
+    # Exact sums: those of floats depend on the processor.
+    mean = brightness * float(np.dot(_LUMA, pixels.sum(axis=(0, 1), dtype=np.int64))) / pixels[..., 0].size
+    values = mean + (brightness * pixels.astype(np.float32) - mean) * contrast
+    red, green, blue = (weight * values[..., channel] for channel, weight in enumerate(_LUMA))
+    grey = (red + green + blue)[..., None]
+    return to_bytes(grey + (values - grey) * saturation)
+
+
+def shift_colour(pixels: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
+    """Brightness, contrast and saturation, each `amount` up or down by chance."""
+    brightness, contrast, saturation = (float(f) for f in 1 + amount * rng.choice([-1.0, 1.0], 3))
+    return adjust_colour(pixels, brightness=brightness, contrast=contrast, saturation=saturation)
+
+
+def screenshot(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """Shown on a screen, captured, and sent on.
+
+    Scaled bilinearly, as browsers do, by a zoom drawn from 0.75 to 1.5, or less where 1920 x 1080 pixels are
+    not enough; the screen's tone curve is a power drawn from 0.9 to 1.1; the capture loses only what 8 bits
+    lose; the chat that it is sent with makes it a JPEG of quality 85.
+    """
+    zoom = min(
+        rng.uniform(0.75, 1.5), *(most / side for most, side in zip(_SCREEN, pixels.shape, strict=False))
+    )
+    height, width = (max(1, round(side * zoom)) for side in pixels.shape[:2])
+    shown = np.asarray(PIL.Image.fromarray(pixels).resize((width, height), PIL.Image.Resampling.BILINEAR))
+    tones = to_bytes(255 * (np.arange(256) / 255) ** rng.uniform(0.9, 1.1))
+    return jpeg(tones[shown], 85)
+
+
+def deliver(pixels: Pixels) -> Pixels:
+    """Two codecs in a chain, as between a camera roll and a feed: half size, JPEG 55, WebP 75, JPEG 80."""
+    return jpeg(webp(jpeg(resize(pixels, 0.5), 55), 75), 80)
+
+
+def random_chain(pixels: Pixels, length: int, rng: np.random.Generator) -> Pixels:
+    """`length` different single operations, each at one of its named severities, in random order."""
+    for index in rng.permutation(len(_SINGLE))[:length]:
+        variants = [p for p in NAMED.values() if p.operation == _SINGLE[index]]
+        pixels = variants[rng.integers(len(variants))].apply(pixels, rng)
+    return pixels
+
+
+def to_bytes(values: npt.NDArray[np.floating]) -> Pixels:
+    """Values in [0, 255], rounded half to even and clipped."""
+    rounded: Pixels = np.rint(values).clip(0, 255).astype(np.uint8)
+    return rounded
+
+
+_SINGLE = ("jpeg", "webp", "resize", "crop", "blur", "noise", "colour")
+
+
+def _named() -> dict[str, Perturbation]:
+    family = [
+        Perturbation("none", "none", "", lambda pixels, rng: pixels),
+        *(_fixed(f"jpeg_{q}", "jpeg", f"quality {q}", jpeg, q) for q in (95, 90, 75, 50, 30)),
+        _fixed("webp_75", "webp", "quality 75", webp, 75),
+        *(_fixed(f"resize_{s}", "resize", f"to {s} and back", resize_and_back, s) for s in (0.75, 0.5, 0.25)),
+        _drawn("crop_0.8", "crop", "0.8 of each side", crop, 0.8),
+        *(_fixed(f"blur_{s}", "blur", f"sigma {s}", blur, s) for s in (0.5, 1, 2)),
+        *(_drawn(f"noise_{s}", "noise", f"sigma {s}", noise, s) for s in (0.02, 0.05, 0.1)),
+        _drawn("colour_0.2", "colour", "20 % up or down", shift_colour, 0.2),
+        Perturbation("screenshot", "screenshot", "", screenshot),
+        Perturbation("chain_delivery", "chain", "two codecs", lambda pixels, rng: deliver(pixels)),
+        *(_drawn(f"random_{n}", "random", f"{n} operations", random_chain, n) for n in (3, 5)),
+    ]
+    return {perturbation.name: perturbation for perturbation in family}
+
+
+def _fixed(
+    name: str, operation: str, severity: str, function: Callable[[Pixels, T], Pixels], value: T
+) -> Perturbation:
+    return Perturbation(name, operation, severity, lambda pixels, rng: function(pixels, value))
+
+
+def _drawn(
+    name: str,
+    operation: str,
+    severity: str,
+    function: Callable[[Pixels, T, np.random.Generator], Pixels],
+    value: T,
+) -> Perturbation:
+    return Perturbation(name, operation, severity, lambda pixels, rng: function(pixels, value, rng))
+
+
+# Grouped by operation, each from mild to severe. Names are stored in files: they never change their meaning.
+NAMED = _named()

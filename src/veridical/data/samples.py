@@ -1,7 +1,8 @@
 """Sample: one labelled picture, or one region of one; and how a set of them is named.
 
 A data set is read by the file in `data/sources/` that knows its shape: a manifest (`images.csv`), a folder
-with `real/` and `fake/GENERATOR/`, a pair of list files, or a published set by name (`cifake:PATH`).
+with `real/` and `fake/GENERATOR/`, a pair of list files, or a published set by name (`cifake:PATH`). Several
+are joined by `;`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Sample:
 
     `generator` is empty for reals; `box` is the region that is the sample (`None`: the whole picture).
     `member` is the place within `path` of a picture that has no file of its own (CIFAR); such a sample states
-    its `sha256`. `content` is what the picture shows, where the set says so.
+    its `sha256`. `content` is what the picture shows and `prompt` what its generator was asked for, where the
+    set says so.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class Sample:
     sha256: str = ""
     member: str = ""
     content: str = ""
+    prompt: str = ""
 
     @property
     def name(self) -> str:
@@ -70,23 +73,16 @@ def read_samples(data: str | Path, split: str | None = None) -> list[Sample]:
     """The samples of a data set, in a fixed order; only those of `split` if one is named.
 
     `data` is a manifest (`.csv`), a folder with `real/` and `fake/`, `REAL.txt,FAKE.txt`, or `NAME:PATH` with
-    the name of a file in `data/sources/`. Raises `DataError` if it is none of them, or if nothing is left.
+    the name of a file in `data/sources/`; or several of these, joined by `;`. Raises `DataError` if one is none
+    of them, or if nothing is left of one.
     """
+    return [sample for part in data_sets(str(data)) for sample in _read_set(part, split)]
+
+
+def data_sets(data: str) -> list[str]:
+    """The sets that `A;B;C` joins."""
     # A path that is there is a path, whatever it looks like.
-    named = None if Path(data).exists() else _NAMED.fullmatch(str(data))
-    source = load_source(named["source"] if named else _source_name(str(data)))
-    samples = source.read(named["data"] if named else str(data))
-    if split is not None:
-        known = sorted({s.split for s in samples})
-        samples = [s for s in samples if s.split == split]
-        if not samples:
-            raise DataError(
-                f"{data} has no sample in split '{split}'; its splits: {', '.join(known) or 'none'}.",
-                code="empty_split",
-            )
-    if not samples:
-        raise DataError(f"{data} holds no samples.", code="empty_split")
-    return samples
+    return [data] if Path(data).exists() else data.split(";")
 
 
 def load_pixels(sample: Sample) -> npt.NDArray[np.uint8]:
@@ -131,16 +127,34 @@ def counts(samples: Sequence[Sample]) -> tuple[int, int]:
     return len(samples) - fakes, fakes
 
 
+def _read_set(data: str, split: str | None) -> list[Sample]:
+    # Here too a path that is there is a path.
+    named = None if Path(data).exists() else _NAMED.fullmatch(data)
+    source = load_source(named["source"] if named else _source_name(data))
+    samples = source.read(named["data"] if named else data)
+    if split is not None:
+        known = sorted({s.split for s in samples})
+        samples = [s for s in samples if s.split == split]
+        if not samples:
+            raise DataError(
+                f"{data} has no sample in split '{split}'; its splits: {', '.join(known) or 'none'}.",
+                code="empty_split",
+            )
+    if not samples:
+        raise DataError(f"{data} holds no samples.", code="empty_split")
+    return samples
+
+
 def _source_name(data: str) -> str:
     if data.endswith(".csv"):
         return "manifest"
     if "," in data:
         return "lists"
-    if Path(data).is_dir():
+    if data and Path(data).is_dir():  # nothing would be the working directory
         return "folder"
     raise DataError(
         f"'{data}' is not a data set.",
         code="not_found",
         hint="Give a manifest (.csv), a folder with real/ and fake/GENERATOR/, REAL.txt,FAKE.txt, or NAME:PATH "
-        "with a name of 'veridical data list'.",
+        "with a name of 'veridical data list'; several are joined by ';'.",
     )

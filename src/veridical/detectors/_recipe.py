@@ -1,6 +1,7 @@
 """Detectors made of other detectors: one JSON file says which, by name and sha256, and how they are combined.
 
-`FAMILY:NAME` is `FAMILYs/NAME.json` in the user's cache, `FAMILY:PATH.json` a file.
+`FAMILY:NAME` is `FAMILYs/NAME.json` in the user's cache, `FAMILY:PATH.json` a file, `FAMILY:FOLDER/` the file
+`FAMILY.json` in a folder.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ def recipe_path(family: str, argument: str) -> Path:
     wanted = argument or "default"
     if wanted.endswith(SUFFIX) or os.sep in wanted:
         path = Path(wanted)
+        path = path / f"{family}{SUFFIX}" if path.is_dir() else path
     else:
         path = _folder(family) / f"{wanted}{SUFFIX}"
     if not path.is_file():

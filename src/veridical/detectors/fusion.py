@@ -1,8 +1,8 @@
 """Calibrated combination: the logits of several detectors, stacked by a logistic regression.
 
 David Wolpert: Stacked generalization, Neural Networks 1992, https://doi.org/10.1016/S0893-6080(05)80023-1.
-Fitted by `veridical.evaluation.stacking`, on predictions out of fold; what is fitted is a JSON file, loaded as
-`fusion:NAME` or `fusion:PATH.json`.
+Fitted by `veridical fuse`, on predictions out of fold; what is fitted is a JSON file, loaded as `fusion:NAME`
+or `fusion:PATH.json`.
 
 A member that cannot judge a picture (it is too small for it) is left out: its logit is replaced by the mean of
 the fitting data, and its own weight for being absent is added. A logit beyond those of the fitting data counts
@@ -14,9 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from veridical.detectors._base import Detector, Pixels, require_size, score_of_logits
 from veridical.detectors._recipe import (
+    SUFFIX,
     Combination,
     Part,
     Recipe,
@@ -25,12 +27,17 @@ from veridical.detectors._recipe import (
     recipe_names,
     recipe_path,
 )
-from veridical.errors import MediaError
+from veridical.errors import MediaError, UnknownModelError
+from veridical.models.bundle import CARD, install_bundle, read_bundle
 from veridical.models.card import Paper, sha256_of
+from veridical.models.files import replace_file
 from veridical.results import Score
 
 FAMILY = "fusion"
-NEEDS = "a recipe, fitted by veridical.evaluation.stacking, and its members"
+NEEDS = "a recipe, fitted by veridical fuse, and its members"
+
+# A mixture may lead back to the fusion.
+REFUSED = (FAMILY, "mixture")
 
 PAPER = Paper(
     authors="David Wolpert",
@@ -141,11 +148,44 @@ def _score_or_none(member: Detector, image: Pixels) -> Score | None:
         return None
 
 
+def write_fusion(recipe: FusionRecipe, folder: Path, bundles: Sequence[Path] = ()) -> Path:
+    """Write `fusion.json` to a folder and copies of its members' `bundles` beside it; gives the file.
+
+    A member without a bundle keeps its name, by which it must be found here. Raises `ModelError` before
+    anything is written if one is not there, or another than the one in the recipe.
+    """
+    given = {bundle.sha256: bundle for bundle in map(read_bundle, bundles)}
+    members = []
+    for member in recipe.members:
+        if bundle := given.get(member.sha256):
+            members.append(replace(member, detector=f"./{bundle.folder.resolve().name}"))
+        else:
+            _require_found(member, folder)
+            members.append(member)
+    for member in members:
+        if bundle := given.get(member.sha256):
+            files = {name: (bundle.folder / name).read_bytes() for name in bundle.card.files}
+            install_bundle(folder / member.detector, (bundle.folder / CARD).read_bytes(), files)
+    path = folder / f"{FAMILY}{SUFFIX}"
+    replace_file(path, replace(recipe, members=tuple(members)).to_json())
+    return path
+
+
+def _require_found(member: Member, folder: Path) -> None:
+    try:
+        load_part(member, folder, refused=REFUSED)
+    except UnknownModelError as error:
+        raise UnknownModelError(
+            f"The member '{member.detector}' is not found here by its name.",
+            hint="Name the folder of its bundle: --member FOLDER.",
+        ) from error
+
+
 def load(argument: str) -> Fusion:
     """The fusion of that name or path; without either, the one named `default`. Raises `ModelError`."""
     path = recipe_path(FAMILY, argument)
     recipe, data = read_recipe(path, FusionRecipe)
-    members = [load_part(member, path.parent, refused=(FAMILY, "mixture")) for member in recipe.members]
+    members = [load_part(member, path.parent, refused=REFUSED) for member in recipe.members]
     return Fusion(recipe, members, sha256_of(data))
 
 

@@ -12,8 +12,7 @@ content apart is a gate in CLIP's space, where the nearer of two centroids is a 
 
 We differ in three ways: a face is cut out upright, at its own resolution and on an even pixel, not rotated and
 resized, since that erases what detectors look for; experts are compared by calibrated probability; and the
-combination can be calibrated itself (`veridical.evaluation.stacking.calibrated`), without which it gives no
-verdict.
+combination can be calibrated itself (`veridical fuse --mixture`), without which it gives no verdict.
 """
 
 from __future__ import annotations

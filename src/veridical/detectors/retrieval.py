@@ -5,6 +5,9 @@
 https://www.hackerfactor.com/blog/?/archives/529) and, where the index has it, PDQ (Facebook, 2019,
 https://github.com/facebook/ThreatExchange) are compared, each within a radius of Hamming distance.
 
+Where the index has embeddings, it also names pictures that show much the same (`_clip`): crops that no hash
+finds, but also two photos of one cat. That decides nothing.
+
 It knows pictures, not traces: what is not in the index gets 0.5 and the verdict `unsure`. A re-saved or resized
 copy is found; one that was cropped by more than a little, rotated or mirrored is not.
 
@@ -21,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from veridical.detectors._base import Pixels, require_size, score_of_logits
+from veridical.detectors._clip import embed
 from veridical.errors import MissingExtraError
 from veridical.media.fingerprint import DHASH_BITS, PDQ, PDQ_BITS, detail, dhash, pdq
 from veridical.models.index import Index, Match, index_path, list_indexes, read_index
@@ -32,6 +36,9 @@ DHASH_RADIUS = 3
 # PDQ's authors recommend both.
 PDQ_RADIUS = 31
 LEAST_PDQ_QUALITY = 50
+
+# From here on pictures show "much the same".
+LEAST_COSINE = 0.95
 
 # A dHash of less `detail` than this is too common: 11 of 15 false hits came from the 2 % of pictures below it.
 LEAST_DETAIL = 8
@@ -71,25 +78,31 @@ class Retrieval:
 
     def find(self, image: Pixels) -> list[Match]:
         """What the index knows that looks like this picture, the nearest first."""
-        return self._find(dhash(image), pdq(image) if self._index.has_pdq else None)
+        by_pdq = pdq(image) if self._index.has_pdq else None
+        return self._find(dhash(image), by_pdq, embed(image) if self._index.has_embeddings else None)
 
-    def _find(self, by_dhash: int, by_pdq: PDQ | None) -> list[Match]:
+    def _find(self, by_dhash: int, by_pdq: PDQ | None, embedding: bytes | None) -> list[Match]:
         return self._index.find(
             dhash=by_dhash if detail(by_dhash) >= LEAST_DETAIL else None,
             dhash_radius=DHASH_RADIUS,
             pdq=by_pdq.hash if by_pdq and by_pdq.quality >= LEAST_PDQ_QUALITY else None,
             pdq_radius=PDQ_RADIUS,
+            embedding=embedding,
+            least_cosine=LEAST_COSINE,
         )
 
     def _score(self, image: Pixels) -> Score:
         require_size(image, self.minimum)
-        matches = self.find(image)
+        found = self.find(image)
+        matches = [match for match in found if match.is_copy]
+        alike = [match for match in found if not match.is_copy]
         labels = {match.entry.label for match in matches}
         logit = 0.0
         if len(labels) == 1:
             doubt = max(_LEAST_DOUBT, self._false_hit_rate()) / 2
             logit = math.log((1 - doubt) / doubt) * (1 if labels == {Label.FAKE} else -1)
-        return replace(score_of_logits([logit], None), evidence=self._evidence(matches, labels))
+        evidence = (*self._evidence(matches, labels), *map(_alike_in_words, alike[:_MOST_NAMED]))
+        return replace(score_of_logits([logit], None), evidence=evidence)
 
     def _false_hit_rate(self) -> float:
         return min(1.0, FALSE_HIT_RATE * len(self._index) / FALSE_HIT_ENTRIES)
@@ -123,6 +136,15 @@ def _match_in_words(match: Match) -> str:
     ]
     where = f"{match.entry.name} of '{match.entry.source}'"
     return f"It resembles a picture known as {said}: {where} ({', '.join(distances)})."
+
+
+def _alike_in_words(match: Match) -> str:
+    said = "AI-generated" if match.entry.label is Label.FAKE else "real"
+    where = f"{match.entry.name} of '{match.entry.source}'"
+    return (
+        f"It shows much the same as a picture known as {said}: {where} (cosine {match.cosine:.3f}), "
+        "from which nothing follows."
+    )
 
 
 def load(argument: str) -> Retrieval:

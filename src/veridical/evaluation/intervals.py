@@ -1,4 +1,8 @@
-"""95 % intervals: Wilson's for rates, the stratified bootstrap for everything else."""
+"""95 % intervals: Wilson's for rates, the percentiles of a bootstrap for everything else.
+
+A bootstrap of something that never varies, such as the AUROC of perfectly separated classes, has no width. That
+of the ECE lies too high where there is little error to find, since drawing adds some.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +49,19 @@ def bootstrap(metric: Metric, labels: Labels, scores: Scores, *, rounds: int = 1
         for _ in range(rounds):
             drawn = np.concatenate([rng.choice(c, size=len(c)) for c in classes if len(c)])
             values.append(metric(labels[drawn], scores[drawn]))
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Estimate(value=metric(labels, scores), low=float(low), high=float(high), n=len(labels))
+    return percentiles(metric(labels, scores), np.array(values), n=len(labels))
+
+
+def percentiles(value: float, drawn: Scores, *, n: int) -> Estimate:
+    """`value` with the middle 95 % of its bootstrap values `drawn` (rounds,), of those that are not `nan`.
+
+    The interval always holds the value.
+    """
+    defined = drawn[~np.isnan(drawn)]
+    if not len(defined):
+        return Estimate(value=value, low=math.nan, high=math.nan, n=n)
+    low, high = np.quantile(defined, [0.025, 0.975])
+    return Estimate(value=value, low=min(float(low), value), high=max(float(high), value), n=n)
 
 
 def group_bootstrap_indices(groups: Sequence[str], *, rounds: int, seed: int = 0) -> list[np.ndarray]:
@@ -55,9 +70,9 @@ def group_bootstrap_indices(groups: Sequence[str], *, rounds: int, seed: int = 0
     Pictures of one publisher resemble one another, so the publisher is the unit that is drawn.
     """
     rng = np.random.default_rng(seed)
-    names = sorted(set(groups))
-    members = [np.flatnonzero(np.asarray(groups) == name) for name in names]
+    _, codes, sizes = np.unique(np.array(groups), return_inverse=True, return_counts=True)
+    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])
     return [
-        np.concatenate([members[i] for i in rng.integers(0, len(names), size=len(names))])
+        np.concatenate([members[i] for i in rng.integers(0, len(members), size=len(members))])
         for _ in range(rounds)
     ]

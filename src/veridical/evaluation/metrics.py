@@ -1,12 +1,15 @@
 """Metrics of scores against labels; fake (1) is the positive class everywhere.
 
-Each takes `labels` (0 or 1) and `scores` (higher is more fake), both (n,), and gives a float. Ranking metrics
-come from scikit-learn and want both classes; `nan` where a metric is not defined.
+Each takes `labels` (0 or 1) and `scores` (higher is more fake), both (n,), and gives a float. They come from
+scikit-learn; `nan` where a metric is not defined, which is wherever a class is missing, but for the Brier
+score and the ECE. `score >= threshold` says fake.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,8 @@ from sklearn import metrics as sk
 Labels = npt.NDArray[np.int_]
 Scores = npt.NDArray[np.float64]
 Metric = Callable[[Labels, Scores], float]
+
+ECE_BINS = 15
 
 
 def auroc(labels: Labels, scores: Scores) -> float:
@@ -52,28 +57,86 @@ def equal_error_rate(labels: Labels, scores: Scores) -> float:
 
 
 def balanced_accuracy(labels: Labels, scores: Scores, *, threshold: float = 0.5) -> float:
-    """Mean of the accuracies on reals and on fakes; `score >= threshold` says fake."""
+    """Mean of the accuracies on reals and on fakes."""
     if not _has_both(labels):
         return float("nan")
     return float(sk.balanced_accuracy_score(labels, (scores >= threshold).astype(int)))
 
 
+def f1(labels: Labels, scores: Scores) -> float:
+    """F1 of the fakes at 0.5: harmonic mean of precision and recall; `nan` without a fake."""
+    return float(sk.f1_score(labels, (scores >= 0.5).astype(int))) if labels.any() else float("nan")
+
+
+def mcc(labels: Labels, scores: Scores) -> float:
+    """MCC, Matthews' correlation of verdicts at 0.5 and labels, in [-1, 1]; 0 if all get the same verdict."""
+    return _mcc(labels, scores >= 0.5)
+
+
 def brier(labels: Labels, scores: Scores) -> float:
     """Mean squared difference between probability and label."""
-    return float(sk.brier_score_loss(labels, scores))
+    return float(sk.brier_score_loss(labels, scores, pos_label=1)) if len(labels) else float("nan")
 
 
-def expected_calibration_error(labels: Labels, scores: Scores, *, bins: int = 15) -> float:
+def expected_calibration_error(labels: Labels, scores: Scores, *, bins: int = ECE_BINS) -> float:
     """ECE: mean distance between share of fakes and mean probability over `bins` equal-width bins.
 
     Mahdi Pakdaman Naeini, Gregory Cooper, Milos Hauskrecht: Obtaining well calibrated probabilities using
     Bayesian binning, AAAI 2015. Bins are closed on the right, the first on both sides.
     """
-    places = np.clip(np.ceil(scores * bins).astype(int) - 1, 0, bins - 1)
-    total = np.bincount(places, minlength=bins)
+    if not len(labels):
+        return float("nan")
+    places = bin_of(scores, bins=bins)
     fakes = np.bincount(places, weights=labels, minlength=bins)
     mass = np.bincount(places, weights=scores, minlength=bins)
-    return float(np.abs(fakes - mass).sum() / total.sum())
+    return float(np.abs(fakes - mass).sum() / len(labels))
+
+
+def bin_of(scores: Scores, *, bins: int = ECE_BINS) -> npt.NDArray[np.int_]:
+    """The bin of each score, of `bins` equally wide ones closed on the right, the first on both sides."""
+    places: npt.NDArray[np.int_] = np.clip(np.ceil(scores * bins).astype(int) - 1, 0, bins - 1)
+    return places
+
+
+def sn34(labels: Labels, scores: Scores) -> float:
+    """The score of BitMind's subnet 34 (gasbench), in [0, 1]: MCC and Brier score in one number.
+
+    Exactly 0.5 is called real here, as the argmax of the source does; everywhere else it is called fake.
+    """
+    return float(sn34_of(_mcc(labels, scores > 0.5), brier(labels, scores)))
+
+
+def sn34_of(correlation: Any, squared: Any) -> Any:  # Any: floats, or arrays of one shape
+    """`sqrt(((MCC + 1) / 2)^1.2 * ((0.25 - Brier) / 0.25)^1.8)`.
+
+    A Brier score above 0.25, worse than always saying 0.5, counts as 0.25; and the product is at least 1e-12.
+    Both are the source's.
+
+    >>> round(float(sn34_of(0.9, 0.05)), 7), round(float(sn34_of(0.0, 0.3)), 7)
+    (0.7932593, 1e-06)
+    """
+    calibrated = np.maximum(0.0, 0.25 - squared) / 0.25
+    return np.sqrt(np.maximum(1e-12, ((correlation + 1) / 2) ** 1.2 * calibrated**1.8))
+
+
+# Those whose interval is bootstrapped, under their names in JSON, cards and tables.
+METRICS: Mapping[str, Metric] = {
+    "auroc": auroc,
+    "ap": average_precision,
+    "eer": equal_error_rate,
+    "tpr_at_fpr_1": functools.partial(tpr_at_fpr, fpr=0.01),
+    "tpr_at_fpr_5": functools.partial(tpr_at_fpr, fpr=0.05),
+    "balanced_accuracy": balanced_accuracy,
+    "f1": f1,
+    "mcc": mcc,
+    "brier": brier,
+    "ece": expected_calibration_error,
+    "sn34": sn34,
+}
+
+
+def _mcc(labels: Labels, called_fake: npt.NDArray[np.bool_]) -> float:
+    return float(sk.matthews_corrcoef(labels, called_fake.astype(int))) if _has_both(labels) else float("nan")
 
 
 def _has_both(labels: Labels) -> bool:

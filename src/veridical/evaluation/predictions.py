@@ -1,18 +1,25 @@
-"""Stored predictions: one row per sample, from which every published number is derived again."""
+"""Stored predictions: a row for each sample and perturbation, from which every published number is derived."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from veridical.data.samples import Sample, load_pixels
+from veridical.data.perturbations import perturb
+from veridical.data.samples import Sample, file_sha256, load_pixels
 from veridical.detectors import Detector
 from veridical.errors import DataError
-from veridical.results import Label
+from veridical.results import Label, Thresholds, Verdict
+
+# Of a Parquet file; fixed, so that the bytes of a file depend on its rows alone.
+_ROWS_IN_A_GROUP = 50_000
 
 
 @dataclass(frozen=True)
@@ -47,63 +54,132 @@ class Prediction:
         """The generator of a fake, the source of a real."""
         return self.generator if self.label == "fake" else self.source
 
+    @property
+    def verdict(self) -> Verdict:
+        """What the detector's thresholds make of the score."""
+        ai, real = (None if np.isnan(limit) else limit for limit in (self.threshold_ai, self.threshold_real))
+        return Thresholds(ai=ai, real=real).decide(self.score)
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """A sample without a score, and why.
+
+    `error` is a code, `message` says it in words. `perturbation` and `detector` are empty where no detector
+    could be asked, because the file itself cannot be read.
+    """
+
+    path: str
+    sha256: str
+    box: str
+    label: str
+    generator: str
+    source: str
+    group: str
+    perturbation: str
+    detector: str
+    error: str
+    message: str
+
 
 def predict(detector: Detector, samples: Sequence[Sample], *, code: str) -> Iterator[Prediction]:
     """A prediction for each sample, in order; `code` is the version of this package.
 
     Raises `DataError` with the path of a sample that cannot be read or is too small to judge.
     """
-    limit = float("nan")
     for sample in samples:
+        for outcome in judge_sample(sample, [detector], ["none"], code=code):
+            yield require_prediction(outcome)
+
+
+def judge_sample(
+    sample: Sample, detectors: Sequence[Detector], perturbations: Sequence[str], *, code: str
+) -> Iterator[Prediction | Unjudged]:
+    """What each detector says of a sample after each perturbation, in the order of perturbations.
+
+    The picture is decoded once, and perturbed once for all detectors.
+    """
+    try:
         pixels = load_pixels(sample)
-        if min(pixels.shape[:2]) < detector.minimum:
-            raise DataError(
-                f"{sample.name} is smaller than the {detector.minimum} pixels that {detector.name} needs.",
-                code="unreadable_sample",
+        # It was read a moment ago, so it is there.
+        sha256 = sample.sha256 or file_sha256(sample.path)
+    except DataError as error:
+        yield _unjudged(sample, sample.sha256, error)
+        return
+    for name in perturbations:
+        try:
+            perturbed = perturb(pixels, name, sha256=sha256)
+        except DataError as error:
+            yield _unjudged(sample, sha256, error, perturbation=name)
+            continue
+        for detector in detectors:
+            short_side = min(perturbed.shape[:2])
+            if short_side < detector.minimum:
+                yield _too_small(sample, sha256, short_side, perturbation=name, detector=detector)
+                continue
+            score = detector.detect([perturbed])[0]
+            yield Prediction(
+                detector=detector.name,
+                bundle=detector.sha256,
+                **_columns(sample, sha256),
+                score=score.probability,
+                logit=score.logit,
+                threshold_ai=_or_nan(detector.thresholds.ai),
+                threshold_real=_or_nan(detector.thresholds.real),
+                code=code,
+                perturbation=name,
+                content=sample.content,
             )
-        score = detector.detect([pixels])[0]
-        box = sample.box
-        yield Prediction(
-            detector=detector.name,
-            bundle=detector.sha256,
-            path=sample.name,
-            sha256=sample.sha256,
-            box=f"{box.left},{box.top},{box.width},{box.height}" if box else "",
-            label=sample.label.name.lower(),
-            generator=sample.generator,
-            source=sample.source,
-            group=sample.group,
-            score=score.probability,
-            logit=score.logit,
-            threshold_ai=limit if detector.thresholds.ai is None else detector.thresholds.ai,
-            threshold_real=limit if detector.thresholds.real is None else detector.thresholds.real,
-            code=code,
-            content=sample.content,
+
+
+def require_prediction(outcome: Prediction | Unjudged) -> Prediction:
+    """The prediction, or `DataError` with the path of the sample that could not be judged."""
+    if isinstance(outcome, Unjudged):
+        raise DataError(
+            outcome.message,
+            code=outcome.error,
+            hint="Repair it, or remove it from the data set; with --allow-unreadable 'veridical predict' "
+            "lists it and goes on.",
         )
+    return outcome
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
-    """Write a CSV in one step; gives the number of rows."""
+    """Write Parquet (`.parquet`) or CSV, whole or not at all; gives the number of rows.
+
+    Equal rows give equal bytes. In Parquet, bytes of a path that are not UTF-8 stand as \\xNN.
+    """
     temporary = path.with_name(path.name + ".partial")
-    count = 0
-    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Prediction)])
-        writer.writeheader()
-        for prediction in predictions:
-            writer.writerow(asdict(prediction))
-            count += 1
-    temporary.replace(path)
+    try:
+        write = _write_parquet if path.suffix == ".parquet" else _write_csv
+        count = write(temporary, predictions)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return count
 
 
+def write_unjudged(path: Path, unjudged: Iterable[Unjudged]) -> None:
+    """Write a CSV, whole or not at all."""
+    temporary = path.with_name(path.name + ".partial")
+    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Unjudged)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in unjudged)
+    temporary.replace(path)
+
+
 def read_predictions(path: Path) -> list[Prediction]:
-    """Rows of a predictions file; raises `DataError` that names the line."""
+    """Rows of a predictions file, Parquet (`.parquet`) or CSV.
+
+    Raises `DataError` (`bad_predictions`) that names the line. Columns with a default may be missing.
+    """
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            return [_row(row, f"{path}, line {reader.line_num}") for row in reader]
+        return list(_read_parquet(path) if path.suffix == ".parquet" else _read_csv(path))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}", code="not_found") from error
+    except (csv.Error, pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a file of predictions: {error}", code="bad_predictions") from error
 
 
 def as_arrays(predictions: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -112,13 +188,122 @@ def as_arrays(predictions: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray
     return labels, np.array([p.score for p in predictions]), np.array([p.logit for p in predictions])
 
 
-def _row(row: dict[str, str], where: str) -> Prediction:
-    numbers = ("score", "logit", "threshold_ai", "threshold_real")
+def _columns(sample: Sample, sha256: str) -> dict[str, str]:
+    """What predictions and samples without one have in common."""
+    box = sample.box
+    return {
+        "path": sample.name,
+        "sha256": sha256,
+        "box": f"{box.left},{box.top},{box.width},{box.height}" if box else "",
+        "label": sample.label.name.lower(),
+        "generator": sample.generator,
+        "source": sample.source,
+        "group": sample.group,
+    }
+
+
+def _unjudged(
+    sample: Sample, sha256: str, error: DataError, *, perturbation: str = "", detector: str = ""
+) -> Unjudged:
+    return Unjudged(
+        **_columns(sample, sha256),
+        perturbation=perturbation,
+        detector=detector,
+        error=error.code,
+        message=error.message,
+    )
+
+
+def _too_small(
+    sample: Sample, sha256: str, short_side: int, *, perturbation: str, detector: Detector
+) -> Unjudged:
+    after = "" if perturbation == "none" else f" after {perturbation}"
+    error = DataError(
+        f"{sample.name} is smaller than the {detector.minimum} pixels that {detector.name} needs: it has "
+        f"{short_side}{after}.",
+        code="too_small",
+    )
+    return _unjudged(sample, sha256, error, perturbation=perturbation, detector=detector.name)
+
+
+def _or_nan(threshold: float | None) -> float:
+    return float("nan") if threshold is None else threshold
+
+
+def _write_csv(path: Path, predictions: Iterable[Prediction]) -> int:
+    count = 0
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.DictWriter(file, _NAMES)
+        writer.writeheader()
+        for prediction in predictions:
+            writer.writerow(asdict(prediction))
+            count += 1
+    return count
+
+
+def _write_parquet(path: Path, predictions: Iterable[Prediction]) -> int:
+    count = 0
+    rows = iter(predictions)
+    schema = pa.schema([(name, pa.float64() if name in _NUMBERS else pa.string()) for name in _NAMES])
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        while group := list(itertools.islice(rows, _ROWS_IN_A_GROUP)):
+            columns = {name: [_storable(getattr(row, name)) for row in group] for name in _NAMES}
+            writer.write_table(pa.table(columns, schema=schema))
+            count += len(group)
+    return count
+
+
+def _storable(value: str | float) -> str | float:
+    if isinstance(value, float):
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _read_csv(path: Path) -> Iterator[Prediction]:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        _require_columns(path, reader.fieldnames or [])
+        for row in reader:
+            where = f"{path}, line {reader.line_num}"
+            if None in row:  # where `DictReader` puts the cells that have no column
+                raise DataError(f"{where}: more cells than columns.", code="bad_predictions")
+            yield _row(row, where)
+
+
+def _read_parquet(path: Path) -> Iterator[Prediction]:
+    with pq.ParquetFile(path) as file:
+        _require_columns(path, file.schema_arrow.names)
+        number = 0
+        for batch in file.iter_batches():
+            for row in batch.to_pylist():
+                number += 1
+                yield _row(row, f"{path}, row {number}")
+
+
+def _require_columns(path: Path, names: Sequence[str]) -> None:
+    missing = [name for name in _REQUIRED if name not in names]
+    if missing:
+        raise DataError(
+            f"{path} is not a file of predictions: it has no column {', '.join(missing)}.",
+            code="bad_predictions",
+            hint="Make it with 'veridical predict'.",
+        )
+
+
+def _row(row: Mapping[str, object], where: str) -> Prediction:
+    values = {name: row[name] for name in _NAMES if name in row}
+    if not all(isinstance(value, str) for name, value in values.items() if name not in _NUMBERS):
+        raise DataError(f"{where}: not a prediction (a cell is missing).", code="bad_predictions")
     try:
-        values: dict[str, str | float] = {f.name: row[f.name] for f in fields(Prediction) if f.name in row}
-        values |= {name: float(row[name]) for name in numbers}
-    except (KeyError, TypeError, ValueError) as error:
+        values |= {name: float(values[name]) for name in _NUMBERS}  # type: ignore[arg-type] # any type may come
+    except (TypeError, ValueError) as error:
         raise DataError(f"{where}: not a prediction ({error}).", code="bad_predictions") from error
-    if values["label"] not in ("real", "fake") or not 0 <= float(values["score"]) <= 1:
+    prediction = Prediction(**values)  # type: ignore[arg-type] # checked above
+    if prediction.label not in ("real", "fake") or not 0 <= prediction.score <= 1:
         raise DataError(f"{where}: label or score out of range.", code="bad_predictions")
-    return Prediction(**values)  # type: ignore[arg-type] # built from the fields above
+    return prediction
+
+
+_NAMES = [field.name for field in fields(Prediction)]
+_REQUIRED = [field.name for field in fields(Prediction) if field.default is MISSING]
+_NUMBERS = ("score", "logit", "threshold_ai", "threshold_real")

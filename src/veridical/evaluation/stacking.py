@@ -12,24 +12,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.model_selection import StratifiedGroupKFold
 
-from veridical.detectors._recipe import Recipe
+from veridical.data.samples import Box, Sample, data_sha256
+from veridical.detectors._recipe import Recipe, read_recipe
 from veridical.detectors.fusion import FusionRecipe, Member
+from veridical.detectors.mixture import MixtureRecipe
 from veridical.errors import DataError
 from veridical.evaluation.benchmark import per_generator, per_source, summarise
-from veridical.evaluation.calibration import choose_thresholds, fit_platt
+from veridical.evaluation.calibration import fit_platt
+from veridical.evaluation.calibration_report import apply
+from veridical.evaluation.folds import Places, grouped_folds
 from veridical.evaluation.metrics import Labels, Scores, auroc
 from veridical.evaluation.predictions import Prediction, as_arrays
-from veridical.models.card import Measurement
-
-FOLDS = 5
+from veridical.evaluation.thresholds import choose_thresholds
+from veridical.models.card import Measurement, sha256_of
+from veridical.models.files import replace_file
+from veridical.results import Label
 
 # The weights are shrunk a little towards equal ones, in units of the standardised logits.
 _REGULARISATION = 1.0
@@ -38,6 +42,7 @@ _REGULARISATION = 1.0
 _MOST_LOGIT = 6.9
 
 R = TypeVar("R", bound=Recipe)
+Folds = list[tuple[Places, Places]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +65,11 @@ def table_of(predictions: Sequence[Prediction]) -> Table:
     Raises `DataError` for two bundles of one name, two answers to one sample, or two labels of one sample.
     """
     bundles: dict[str, str] = {}
-    samples: dict[tuple[str, str], dict[str, Prediction]] = {}
+    samples: dict[tuple[str, str, str], dict[str, Prediction]] = {}
     for row in predictions:
         if bundles.setdefault(row.detector, row.bundle) != row.bundle:
             raise _unusable(f"two different detectors are called '{row.detector}'")
-        answers = samples.setdefault((row.sha256 or row.path, row.box), {})
+        answers = samples.setdefault((row.sha256 or row.path, row.box, row.perturbation), {})
         if row.detector in answers or any(other.label != row.label for other in answers.values()):
             raise _unusable(f"{row.path} has two answers of '{row.detector}', or two labels")
         answers[row.detector] = row
@@ -97,9 +102,10 @@ def fit_fusion(
     """
     table = table_of(predictions)
     groups = [group(row) for row in table.rows]
+    folds = grouped_folds(table.labels, groups)
     everything = tuple(range(len(table.detectors)))
-    stacked = _out_of_fold(table, everything, groups)
-    best = _better_alone(table, stacked, groups)
+    stacked = _out_of_fold(table, everything, folds)
+    best = _better_alone(table, stacked, folds)
     if best is None:
         columns = everything
         members, bias = _fit(table, columns)
@@ -141,15 +147,7 @@ def calibrated(
     labels, _, logits = as_arrays(predictions)
     calibration = fit_platt(labels, logits, groups, fitted_on=data, data_sha256=data_sha256, rounds=rounds)
     thresholds = choose_thresholds(labels, logits, calibration)
-    judged = [
-        dataclasses.replace(
-            row,
-            score=calibration.probability(row.logit),
-            threshold_ai=np.nan if thresholds.ai is None else thresholds.ai,
-            threshold_real=np.nan if thresholds.real is None else thresholds.real,
-        )
-        for row in predictions
-    ]
+    judged = apply(predictions, calibration, thresholds)
     measured = Measurement(
         split=f"{data}, out of fold",
         data_sha256=data_sha256,
@@ -161,16 +159,66 @@ def calibrated(
     return dataclasses.replace(recipe, calibration=calibration, thresholds=thresholds, measured=(measured,))
 
 
+def calibrate_mixture(
+    path: Path,
+    predictions: Sequence[Prediction],
+    *,
+    data: str,
+    data_sha256: str,
+    command: str,
+    rounds: int = 500,
+) -> MixtureRecipe:
+    """Calibrate the mixture in a file from its own predictions, and put it in the file's place.
+
+    Raises `DataError` (`bad_predictions`) for predictions of anything else.
+    """
+    recipe, content = read_recipe(path, MixtureRecipe)
+    if {row.bundle for row in predictions} != {sha256_of(content)}:
+        raise _unusable(f"they are not those of {path} as it is now; make them by 'veridical predict'")
+    groups = [row.group or row.stratum for row in predictions]
+    recipe = calibrated(
+        recipe,
+        predictions,
+        groups=groups,
+        data=data,
+        data_sha256=data_sha256,
+        command=command,
+        rounds=rounds,
+    )
+    replace_file(path, recipe.to_json())
+    return recipe
+
+
+def judged_sha256(predictions: Sequence[Prediction]) -> str:
+    """The `data_sha256` of the samples that were judged, each once; `DataError` where one has no hash."""
+    if unnamed := [row.path for row in predictions if not row.sha256]:
+        raise _unusable(f"{unnamed[0]} has no sha256")
+    return data_sha256(
+        {
+            Sample(
+                path=Path(),
+                label=Label[row.label.upper()],
+                generator="",
+                source="",
+                group="",
+                box=Box(*map(int, row.box.split(","))) if row.box else None,
+                sha256=row.sha256,
+            )
+            for row in predictions
+        }
+    )
+
+
 def _without_infinities(logits: Scores) -> Scores:
     if np.isinf(logits).any():
         raise _unusable("a logit is infinite")
     return logits
 
 
-def _out_of_fold(table: Table, columns: tuple[int, ...], groups: list[str]) -> Scores:
+def _out_of_fold(table: Table, columns: tuple[int, ...], folds: Folds) -> Scores:
     """The stacked logit of each sample by a fit that saw none of its group."""
     logits = np.full(len(table.rows), np.nan)
-    for train, held in _folds(table.labels, groups):
+    for train, held in folds:
         part = dataclasses.replace(
             table,
             labels=table.labels[train],
@@ -182,23 +230,10 @@ def _out_of_fold(table: Table, columns: tuple[int, ...], groups: list[str]) -> S
     return logits
 
 
-def _folds(labels: Labels, groups: list[str]) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    count = min(
-        FOLDS, *(len({g for g, is_of in zip(groups, labels == v, strict=True) if is_of}) for v in (0, 1))
-    )
-    if count < 2:
-        raise _unusable("both classes need at least two groups")
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0)
-    folds = list(splitter.split(np.zeros((len(labels), 1)), labels, groups))
-    if any(len(set(labels[train])) < 2 for train, _ in folds):
-        raise _unusable("some groups are so large that a fold leaves only one class to fit on")
-    return folds
-
-
-def _better_alone(table: Table, stacked: Scores, groups: list[str]) -> int | None:
+def _better_alone(table: Table, stacked: Scores, folds: Folds) -> int | None:
     """The column of the best member, if some member is better than the stack in either respect; else `None`."""
     columns = range(len(table.detectors))
-    losses = [_loss(table.labels, _out_of_fold(table, (column,), groups)) for column in columns]
+    losses = [_loss(table.labels, _out_of_fold(table, (column,), folds)) for column in columns]
     areas = [_own_auroc(table, column) for column in columns]
     if _loss(table.labels, stacked) <= min(losses) and auroc(table.labels, stacked) >= max(areas):
         return None

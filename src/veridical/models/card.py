@@ -7,7 +7,9 @@ calibration saw. Its own sha256 names the bundle, because it holds the sha256 of
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Literal
@@ -64,12 +66,28 @@ class PixelInput:
 
 
 @dataclass(frozen=True)
+class CalibrationPoint:
+    """The calibrated probability at a raw logit, and its 95 % interval."""
+
+    logit: float
+    probability: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """Platt's map from the aggregated logit to a probability: sigmoid(slope * logit + intercept).
+    """A map from the aggregated logit to a probability of fake that never falls as the logit rises.
+
+    `platt`: sigmoid(slope * logit + intercept), John Platt, Probabilistic outputs for support vector machines,
+    1999. `temperature`: the same with intercept 0, Chuan Guo et al., On Calibration of Modern Neural Networks,
+    ICML 2017; 1 / slope is the temperature. `isotonic`: linear between the points of `table`, constant outside
+    it, and `slope` and `intercept` mean nothing; Bianca Zadrozny, Charles Elkan, Transforming classifier scores
+    into accurate multiclass probability estimates, KDD 2002.
 
     Fitted with the two classes weighted equally, so the probability answers "if real and fake were equally
     likely beforehand". `covariance` is that of (slope, intercept), by bootstrap over publishers, and gives the
-    interval of a probability. John Platt, Probabilistic outputs for support vector machines, 1999.
+    interval of a probability; the points of `table` hold theirs.
     """
 
     slope: float
@@ -79,14 +97,26 @@ class Calibration:
     data_sha256: str
     n_real: int
     n_fake: int
-    method: Literal["platt"] = "platt"
+    method: Literal["platt", "temperature", "isotonic"] = "platt"
+    table: tuple[CalibrationPoint, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.method == "isotonic") != bool(self.table):
+            raise ValueError("a table belongs to the method isotonic, and to no other")
+        if any(p.probability > q.probability or p.logit >= q.logit for p, q in itertools.pairwise(self.table)):
+            raise ValueError("a calibration table must rise")
 
     def probability(self, logit: float) -> float:
         """Calibrated probability of fake, in [0, 1]."""
+        if self.table:
+            return _between(self.table, logit).probability
         return _sigmoid(self.slope * logit + self.intercept)
 
     def interval(self, logit: float) -> tuple[float, float]:
         """95 % interval of `probability` from the uncertainty of the fit."""
+        if self.table:
+            point = _between(self.table, logit)
+            return point.low, point.high
         (ss, si), (_, ii) = self.covariance
         deviation = math.sqrt(max(0.0, ss * logit * logit + 2 * si * logit + ii))
         centre = self.slope * logit + self.intercept
@@ -95,7 +125,10 @@ class Calibration:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What the parameters have seen. `data_sha256` is that of the manifest (which hashes every file)."""
+    """What the parameters have seen. `data_sha256` is that of the manifest (which hashes every file).
+
+    `accepted_shortcuts`: what of their audit the data failed and were trained on nevertheless.
+    """
 
     name: str
     data_sha256: str
@@ -104,6 +137,7 @@ class TrainingData:
     generators: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     note: str = ""
+    accepted_shortcuts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,6 +204,26 @@ def parse_card(data: bytes) -> Card:
 def sha256_of(data: bytes) -> str:
     """Hex sha256."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _between(table: tuple[CalibrationPoint, ...], logit: float) -> CalibrationPoint:
+    """The point of the table at a logit, by linear interpolation; its first or last one outside of it."""
+    place = bisect.bisect_right(table, logit, key=lambda point: point.logit)
+    if place in (0, len(table)):
+        return table[min(place, len(table) - 1)]
+    before, after = table[place - 1], table[place]
+    share = (logit - before.logit) / (after.logit - before.logit)
+
+    def mixed(one: float, other: float) -> float:
+        # Of the ways to write this one never falls, and equal ends give exactly them, whatever the rounding.
+        return min(one + share * (other - one), other)
+
+    return CalibrationPoint(
+        logit,
+        mixed(before.probability, after.probability),
+        mixed(before.low, after.low),
+        mixed(before.high, after.high),
+    )
 
 
 def _sigmoid(x: float) -> float:

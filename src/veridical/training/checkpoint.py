@@ -35,6 +35,7 @@ class Progress:
     lr: float
     seed: int
     settings: dict[str, object] = field(default_factory=dict)  # object: as in Experiment
+    tune: str = "all"
     epoch: int = 0
     batch: int = 0
     step: int = 0
@@ -82,12 +83,11 @@ def save_run(
     tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(v) for name, v in state.items()}
-    tensors["random.torch"] = torch.get_rng_state()
     save(path, tensors, asdict(progress))
 
 
 def load_run(path: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
-    """Fill model, average and optimiser, set torch's random state, and say where the run is."""
+    """Fill model, average and optimiser, and say where the run is."""
     tensors, facts = load(path)
     progress = Progress(**facts)  # type: ignore[arg-type] # JSON that asdict wrote
     for prefix, module in (("model.", model), ("average.", average)):
@@ -99,7 +99,6 @@ def load_run(path: Path, model: nn.Module, average: nn.Module, optimiser: torch.
             _, index, key = name.split(".", 2)
             state.setdefault(int(index), {})[key] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    torch.set_rng_state(tensors["random.torch"])
     return progress
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from veridical.data.loader import Augmentation
 from veridical.errors import UnknownModelError, UsageError, did_you_mean
@@ -38,8 +38,23 @@ class Experiment:
 
     `momentum` is for `sgd` alone. `micro_batch` gathers the gradients of a batch in parts of so many pictures,
     for devices with little memory (batch normalisation then sees the parts). With `step_epochs` the rate is
-    also multiplied by `step_factor` every so many epochs, whatever validation says. `data` is where the samples
-    are unless the caller says otherwise, from the working directory.
+    also multiplied by `step_factor` every so many epochs, whatever validation says.
+
+    With `schedule` `cosine` or `linear` the rate falls from `lr` to 0 over the steps of all `epochs` instead.
+    `loss_weight_real` weighs reals in cross-entropy.
+
+    `tune` says what is trained: `all` that the architecture leaves open, only the `head`, or besides it `norm`
+    (scales and shifts of normalisations), `last:K` (the last K transformer blocks) or `lora:R` (changes of rank
+    R to attention's queries and values); see `training.tuning`.
+
+    With probability `reconstructed` a fake gives its place to a real crop of its batch as the autoencoder in
+    the folder `reconstruct` gives that back.
+
+    `data` is where the samples are, from the working directory: one set, or several joined by `;`, as
+    `read_samples` knows them; `val_data` the same for validation (empty: their own splits, or a part held out).
+    Of the training samples a seeded draw of `num_reals` and `num_fakes` is used (0: all), each generator and
+    source in proportion. Batches are half real and half fake in any case: with the `balance` `weight` samples
+    of the smaller class are shown more often, with `truncate` the larger class is cut to the smaller's size.
     """
 
     name: str
@@ -63,8 +78,17 @@ class Experiment:
     lr_floor: float = 1e-6
     step_epochs: int = 0
     step_factor: float = 0.9
+    schedule: Literal["plateau", "cosine", "linear"] = "plateau"
+    loss_weight_real: float = 1.0
+    tune: str = "all"
+    reconstruct: str = ""
+    reconstructed: float = 0.0
     seed: int = 0
     data: str = "../shared/data/images.csv"
+    val_data: str = ""
+    num_reals: int = 0
+    num_fakes: int = 0
+    balance: Literal["weight", "truncate"] = "weight"
 
     def build(self) -> nn.Module:
         """The network with fresh parameters; seeds nothing. Raises `UsageError` for settings it refuses."""
@@ -118,11 +142,26 @@ def _replaced(part: DataclassInstance, name: str, value: object) -> object:
     if name not in known:
         raise UsageError(f"There is no '{name}' to set. {did_you_mean(name, known)}")
     old = known[name]
-    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not type(old):
+    value = _like(old, value)
+    if _kind(value) != _kind(old):
         raise UsageError(f"'{name}' is a {type(old).__name__}, like {old!r}; {value!r} is not.")
+    hint = get_type_hints(type(part))[name]
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise UsageError(f"'{name}' is one of {', '.join(get_args(hint))}; {value!r} is not.")
     return dataclasses.replace(part, **{name: value})
+
+
+def _like(old: object, value: object) -> object:
+    """A value of JSON as the kind that `old` is: JSON has no tuples, and 1 may be meant as 1.0."""
+    if isinstance(old, float) and type(value) is int:
+        return float(value)
+    if isinstance(old, tuple) and isinstance(value, list) and len(value) == len(old):
+        return tuple(_like(each, other) for each, other in zip(old, value, strict=True))
+    return value
+
+
+def _kind(value: object) -> object:
+    return tuple(map(type, value)) if isinstance(value, tuple) else type(value)
 
 
 def architecture(name: str) -> ModuleType:

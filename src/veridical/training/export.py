@@ -24,14 +24,18 @@ import veridical
 from veridical.data.samples import Sample, counts, data_sha256, load_pixels, read_samples
 from veridical.detectors.bundle import BundleDetector, crop_views
 from veridical.errors import ModelError
-from veridical.evaluation import benchmark
-from veridical.evaluation.calibration import choose_thresholds, fit_platt
+from veridical.evaluation.calibration_report import (
+    PredictedSet,
+    apply,
+    fit_operating_point,
+    limits_of,
+    measure,
+)
 from veridical.evaluation.metrics import auroc
 from veridical.evaluation.predictions import as_arrays, predict
 from veridical.models.bundle import Bundle, write_bundle
-from veridical.models.card import Card, Measurement, PixelInput, TrainingData
+from veridical.models.card import Card, PixelInput, TrainingData
 from veridical.models.store import SHIPPED
-from veridical.results import Thresholds
 from veridical.training import checkpoint
 from veridical.training.experiment import Experiment, architecture, load_experiment
 
@@ -102,7 +106,7 @@ def export(
         elif int8:
             raise ModelError("int8 needs --data for its ranges and its gate.", code="usage")
         files["model.onnx"] = draft.graph
-    return write_bundle(folder, card, files)
+    return write_bundle(folder, _with_accepted(card, path), files)
 
 
 def load_model(path: Path, experiment: str | None = None) -> tuple[Experiment, nn.Module]:
@@ -174,31 +178,24 @@ def logit_difference(model: nn.Module, bundle: Bundle, pictures: Sequence[npt.ND
 def measured_card(bundle: Bundle, splits: Splits, say: Callable[[str], None]) -> Card:
     """The bundle's card with calibration and thresholds from `val` and error rates from `test`."""
     detector, code = BundleDetector(bundle), veridical.__version__
-    labels, _, logits = as_arrays(list(predict(detector, splits.val, code=code)))
+    fitted, reported = (
+        PredictedSet(f"{splits.name}, split {name}", tuple(predict(detector, samples, code=code)))
+        for name, samples in (("val", splits.val), ("test", splits.test))
+    )
+    labels, _, logits = as_arrays(fitted.rows)
     say(f"validation AUROC {auroc(labels, logits):.4f} on {len(labels)}")
-    calibration = fit_platt(
-        labels,
-        logits,
-        [sample.group for sample in splits.val],
-        fitted_on=f"{splits.name}, split val",
-        data_sha256=data_sha256(splits.val),
-    )
-    thresholds = choose_thresholds(labels, logits, calibration)
+    calibration, thresholds = fit_operating_point(fitted)
     say(f"thresholds: ai {thresholds.ai}, real {thresholds.real}")
-    card = dataclasses.replace(
-        bundle.card, calibration=calibration, thresholds=thresholds, training=_training_data(splits)
+    judged = apply(reported.rows, calibration, thresholds)
+    measurement = measure(dataclasses.replace(reported, rows=tuple(judged)), command=splits.command)
+    return dataclasses.replace(
+        bundle.card,
+        calibration=calibration,
+        thresholds=thresholds,
+        training=_training_data(splits),
+        measured=(measurement,),
+        limits=limits_of(measurement, thresholds),
     )
-    final = BundleDetector(dataclasses.replace(bundle, card=card))
-    predictions = list(predict(final, splits.test, code=code))
-    measurement = Measurement(
-        split=f"{splits.name}, split test",
-        data_sha256=data_sha256(splits.test),
-        command=splits.command,
-        metrics=benchmark.summarise(predictions),
-        generators=benchmark.per_generator(predictions),
-        sources=benchmark.per_source(predictions),
-    )
-    return dataclasses.replace(card, measured=(measurement,), limits=_limits(measurement, thresholds))
 
 
 def _training_data(splits: Splits) -> TrainingData:
@@ -214,19 +211,16 @@ def _training_data(splits: Splits) -> TrainingData:
     )
 
 
-def _limits(measurement: Measurement, thresholds: Thresholds) -> tuple[str, ...]:
-    area = measurement.metrics["auroc"]
-    sentences = [
-        f"On generators and publishers it was not trained on its AUROC is {area.value:.2f} "
-        f"(95 % interval {area.low:.2f} to {area.high:.2f}, n = {area.n}); 0.5 is guessing.",
-    ]
-    missing = [name for name, value in (("ai", thresholds.ai), ("real", thresholds.real)) if value is None]
-    if missing:
-        sentences.append(
-            f"The validation data support no threshold for the verdict {' or '.join(missing)}, because its "
-            "errors would be too many or publishers differ too much. So that verdict is never given."
-        )
-    return tuple(sentences)
+def _with_accepted(card: Card, path: Path) -> Card:
+    """The card with what of their audit the training data failed, which the checkpoint remembers."""
+    _, facts = checkpoint.load(path)
+    names = facts.get("accepted_shortcuts")
+    if not isinstance(names, list) or not names:
+        return card
+    accepted = tuple(map(str, names))
+    limit = f"It may judge by what its training data failed in their audit: {', '.join(accepted)}."
+    training = card.training and dataclasses.replace(card.training, accepted_shortcuts=accepted)
+    return dataclasses.replace(card, training=training, limits=(*card.limits, limit))
 
 
 def _quantised(

@@ -112,7 +112,8 @@ def train(
     fold_standardisation(model.head, torch.from_numpy(mean), torch.from_numpy(deviation))
     fill(model.tower, model.backbone)
     path = run.folder / "best.safetensors"
-    facts = {"experiment": experiment.name, "settings": experiment.settings, **chosen}
+    accepted = {"accepted_shortcuts": list(run.accepted_shortcuts)}
+    facts = {"experiment": experiment.name, "settings": experiment.settings, **chosen, **accepted}
     checkpoint.save(path, model.state_dict(), facts)
     return path
 

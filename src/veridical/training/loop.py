@@ -3,38 +3,47 @@
 A run lives in one folder: `last.safetensors` (go on from here), `best.safetensors` (highest validation AUROC,
 written after that validation), `log.jsonl` (one line per logged step and per epoch; the record). Start the
 same command again after any interruption and it goes on where the last checkpoint was; on a CPU the end is
-the same to the bit.
+the same to the bit. Networks run in bfloat16 where the device has it, else in float32: float16 with its scaled
+losses is not offered.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from veridical.data.loader import Batch, batches, batches_per_epoch
+from veridical.data.loader import Forge, batches, batches_per_epoch
 from veridical.data.samples import Sample, counts, load_pixels
 from veridical.detectors.bundle import crop_views
 from veridical.errors import DataError, UsageError
 from veridical.evaluation.metrics import auroc
+from veridical.generation.reconstruct import load_autoencoder, reconstruct
 from veridical.training import checkpoint
 from veridical.training.checkpoint import Progress
+from veridical.training.distributed import ALONE, Processes
 from veridical.training.experiment import Experiment
+from veridical.training.losses import Loss, Part, loss_of, method_numbers, parts
+from veridical.training.tuning import merged, open_for_training, set_training_mode
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
     """How to run an experiment, as opposed to what it is: none of this may change what is learned.
 
-    `save_every` and `log_every` count steps. `say` gets one line of progress for a person.
+    `save_every`, `log_every` and `validate_every` count steps; the last adds validations inside an epoch to the
+    log (0: none). `say` gets one line of progress for a person. Of several `processes` the first one writes.
+    `accepted_shortcuts` are what `training.gate` let pass; checkpoints and cards record them.
     """
 
     folder: Path
@@ -42,8 +51,11 @@ class Run:
     workers: int = 1
     save_every: int = 50
     log_every: int = 10
+    validate_every: int = 0
     tensorboard: bool = False
     say: Callable[[str], None] = print
+    processes: Processes = ALONE
+    accepted_shortcuts: tuple[str, ...] = ()
 
 
 def train(
@@ -58,29 +70,27 @@ def train(
 
     `prepare` gets the fresh network once, to fill in parameters that it starts from.
     """
-    if 0 in counts(val_set):
-        raise DataError("validation needs real and fake samples.", code="one_class")
+    steps = _steps_per_epoch(experiment, train_set, val_set)
     run.folder.mkdir(parents=True, exist_ok=True)
+    last, best = run.folder / "last.safetensors", run.folder / "best.safetensors"
+    is_writer = run.processes.is_first
     device = torch.device(run.device)
     torch.use_deterministic_algorithms(device.type == "cpu")
     torch.manual_seed(experiment.seed)
     model = experiment.build()
     prepare(model)
+    open_for_training(model, experiment)
     model.to(device)
     moving = get_ema_multi_avg_fn(experiment.average_decay)  # type: ignore[no-untyped-call] # torch's own
     average = AveragedModel(model, multi_avg_fn=moving, use_buffers=True)
     optimiser = _optimiser(model, experiment)
-    progress = Progress(experiment.name, lr=experiment.lr, seed=experiment.seed, settings=experiment.settings)
-    if (run.folder / "last.safetensors").exists():
-        progress = _resume(run, experiment, model, average, optimiser)
+    progress = _resume(run, experiment, model, average, optimiser) if last.exists() else _start(experiment)
+    numbers = method_numbers(experiment, train_set)
+    loss, forge = loss_of(experiment, len(numbers)), _forge(experiment, device)
     log = _Log(run, progress)
-    steps = batches_per_epoch(train_set, experiment.batch_size)
-    if steps == 0:
-        raise DataError(f"{len(train_set)} samples are fewer than one batch.", code="empty_split")
 
     while not progress.finished:
-        _set_lr(optimiser, progress.lr)
-        model.train()
+        set_training_mode(model)
         for batch in batches(
             train_set,
             augmentation=experiment.augmentation,
@@ -89,31 +99,30 @@ def train(
             epoch=progress.epoch,
             start=progress.batch,
             workers=run.workers,
+            forge=forge,
+            forged=experiment.reconstructed,
         ):
-            loss = _step(model, optimiser, batch, experiment.micro_batch, device)
+            rows = parts(batch, numbers, _part_size(experiment, run.processes))
+            progress = dataclasses.replace(progress, lr=rate(progress, experiment, steps * experiment.epochs))
+            _set_lr(optimiser, progress.lr)
+            value = _step(model, optimiser, loss, rows, [experiment.seed, progress.step], device, run.processes)
             average.update_parameters(model)
             progress = dataclasses.replace(progress, batch=progress.batch + 1, step=progress.step + 1)
             if progress.step % run.log_every == 0:
-                log.step(progress, loss, steps * experiment.epochs)
-            if progress.step % run.save_every == 0:
-                checkpoint.save_run(run.folder / "last.safetensors", model, average, optimiser, progress)
-        value = auroc(*predict(average.module, val_set, experiment, device))
-        if value > progress.best_auroc:
-            checkpoint.save(
-                run.folder / "best.safetensors",
-                average.module.state_dict(),
-                {
-                    "experiment": experiment.name,
-                    "settings": experiment.settings,
-                    "epoch": progress.epoch + 1,
-                    "val_auroc": value,
-                },
-            )
+                log.step(progress, value, steps * experiment.epochs)
+            if run.validate_every and progress.step % run.validate_every == 0:
+                log.validation(progress, _validate(average, val_set, experiment, run), experiment.batch_size)
+            if progress.step % run.save_every == 0 and is_writer:
+                checkpoint.save_run(last, model, average, optimiser, progress)
+        value = _validate(average, val_set, experiment, run)
+        if value > progress.best_auroc and is_writer:
+            checkpoint.save(best, merged(average.module), _facts(experiment, run, progress.epoch + 1, value))
         progress = after_epoch(progress, value, experiment)
         log.epoch(progress, value)
-        checkpoint.save_run(run.folder / "last.safetensors", model, average, optimiser, progress)
+        if is_writer:
+            checkpoint.save_run(last, model, average, optimiser, progress)
     log.close()
-    return run.folder / "best.safetensors"
+    return best
 
 
 @torch.no_grad()
@@ -133,12 +142,15 @@ def predict(
 def after_epoch(progress: Progress, value: float, experiment: Experiment) -> Progress:
     """What a validation AUROC of `value` means for the run: best so far, a cut of the rate, or the end."""
     epoch = progress.epoch + 1
-    stepped = experiment.step_epochs > 0 and epoch % experiment.step_epochs == 0
     better = value > progress.best_auroc
     stale = 0 if better else progress.stale + 1
-    lr = progress.lr * (experiment.step_factor if stepped else 1.0)
-    if stale >= experiment.patience:
-        lr, stale = lr * experiment.lr_cut, 0
+    lr = progress.lr
+    if experiment.schedule == "plateau":
+        stepped = experiment.step_epochs > 0 and epoch % experiment.step_epochs == 0
+        lr *= experiment.step_factor if stepped else 1.0
+        if stale >= experiment.patience:
+            lr, stale = lr * experiment.lr_cut, 0
+    is_at_floor = experiment.schedule == "plateau" and lr < experiment.lr_floor
     return dataclasses.replace(
         progress,
         epoch=epoch,
@@ -147,30 +159,111 @@ def after_epoch(progress: Progress, value: float, experiment: Experiment) -> Pro
         stale=stale,
         best_auroc=value if better else progress.best_auroc,
         best_epoch=epoch if better else progress.best_epoch,
-        finished=epoch >= experiment.epochs or lr < experiment.lr_floor,
+        finished=epoch >= experiment.epochs or is_at_floor,
     )
 
 
+def rate(progress: Progress, experiment: Experiment, steps: int) -> float:
+    """The learning rate of the next of `steps` steps."""
+    done = progress.step / steps
+    match experiment.schedule:
+        case "plateau":
+            return progress.lr
+        case "cosine":
+            return experiment.lr * (1 + math.cos(math.pi * done)) / 2
+        case "linear":
+            return experiment.lr * (1 - done)
+
+
+def _steps_per_epoch(experiment: Experiment, train_set: Sequence[Sample], val_set: Sequence[Sample]) -> int:
+    if 0 in counts(val_set):
+        raise DataError("validation needs real and fake samples.", code="one_class")
+    steps = batches_per_epoch(train_set, experiment.batch_size)
+    if steps == 0:
+        raise DataError(f"{len(train_set)} samples are fewer than one batch.", code="empty_split")
+    return steps
+
+
+def _start(experiment: Experiment) -> Progress:
+    return Progress(
+        experiment.name,
+        lr=experiment.lr,
+        seed=experiment.seed,
+        settings=experiment.settings,
+        tune=experiment.tune,
+    )
+
+
+def _forge(experiment: Experiment, device: torch.device) -> Forge | None:
+    if not experiment.reconstructed:
+        return None
+    if not experiment.reconstruct:
+        raise UsageError(
+            "reconstructed needs an autoencoder.",
+            hint="Set reconstruct to its folder, such as ../shared/models/taef2.",
+        )
+    autoencoder = load_autoencoder(Path(experiment.reconstruct), str(device))
+    return functools.partial(reconstruct, autoencoder=autoencoder)
+
+
+def _part_size(experiment: Experiment, processes: Processes) -> int:
+    """Rows that pass through the network together: every process gets at least a part, if there are enough."""
+    share = -(-experiment.batch_size // processes.size)
+    return min(experiment.micro_batch or share, share)
+
+
 def _step(
-    model: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, micro_batch: int, device: torch.device
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    loss: Loss,
+    rows: Sequence[Part],
+    seed: Sequence[int],
+    device: torch.device,
+    processes: Processes = ALONE,
 ) -> float:
-    """One step on a batch, whose gradients are gathered in parts of `micro_batch` pictures (0: all at once)."""
-    count = len(batch.labels)
-    value = 0.0
+    """One step on a batch, whose gradients are gathered part by part, and from all processes.
+
+    Everything random in a part follows from `seed` and the part's number, so it is the same after a
+    resumption, and in whichever process.
+    """
+    total = torch.zeros((), dtype=torch.float64)
     optimiser.zero_grad(set_to_none=True)
-    for start in range(0, count, micro_batch or count):
-        part = slice(start, start + (micro_batch or count))
-        pixels = torch.from_numpy(batch.pixels[part]).to(device)
-        labels = torch.from_numpy(batch.labels[part]).to(device)
+    for part in rows[processes.rank :: processes.size]:
+        numbers = np.random.SeedSequence([*seed, part.number]).generate_state(1, np.uint64)
+        generator = torch.manual_seed(int(numbers[0]))
+        pixels, labels, methods = (
+            torch.from_numpy(values).to(device) for values in (part.pixels, part.labels, part.methods)
+        )
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=_has_bfloat16(device)):
-            logits = model(pixels)
-        loss = F.binary_cross_entropy_with_logits(logits.float(), labels) * (len(labels) / count)
-        loss.backward()  # type: ignore[no-untyped-call] # torch's own
-        value += loss.item()
-    if not np.isfinite(value):
+            value = loss(model, pixels, labels, methods, generator) * part.share
+        value.backward()  # type: ignore[no-untyped-call] # torch's own
+        total += value.item()
+    if not processes.sum(total).isfinite():
         raise UsageError("the training loss is not finite.", code="diverged", hint="Lower the learning rate.")
+    processes.sum_gradients(model.parameters())
     optimiser.step()
-    return value
+    return total.item()
+
+
+def _validate(average: AveragedModel, val_set: Sequence[Sample], experiment: Experiment, run: Run) -> float:
+    """The AUROC of the averaged network; every process judges its share of the samples."""
+    run.processes.share_buffers(average)
+    share = slice(run.processes.rank, None, run.processes.size)
+    _, logits = predict(average.module, val_set[share], experiment, torch.device(run.device))
+    everyones = torch.zeros(len(val_set), dtype=torch.float64)
+    everyones[share] = torch.from_numpy(logits)
+    labels = np.array([int(sample.label) for sample in val_set])
+    return auroc(labels, run.processes.sum(everyones).numpy())
+
+
+def _facts(experiment: Experiment, run: Run, epoch: int, value: float) -> dict[str, object]:
+    return {
+        "experiment": experiment.name,
+        "settings": experiment.settings,
+        "epoch": epoch,
+        "val_auroc": value,
+        "accepted_shortcuts": list(run.accepted_shortcuts),
+    }
 
 
 def _optimiser(model: nn.Module, experiment: Experiment) -> torch.optim.Optimizer:
@@ -199,10 +292,11 @@ def _resume(
     optimiser: torch.optim.Optimizer,
 ) -> Progress:
     progress = checkpoint.load_run(run.folder / "last.safetensors", model, average, optimiser)
-    found = (progress.experiment, progress.seed, progress.settings)
-    if found != (experiment.name, experiment.seed, experiment.settings):
+    found = (progress.experiment, progress.seed, progress.settings, progress.tune)
+    if found != (experiment.name, experiment.seed, experiment.settings, experiment.tune):
         raise UsageError(
-            f"{run.folder} holds a run of '{progress.experiment}', seed {progress.seed}, {progress.settings}.",
+            f"{run.folder} holds a run of '{progress.experiment}', seed {progress.seed}, {progress.settings}, "
+            f"tune={progress.tune}.",
             hint="Choose another folder for this run.",
         )
     run.say(f"resuming at epoch {progress.epoch + 1}, step {progress.step}")
@@ -219,11 +313,11 @@ class _Log:
 
     def __init__(self, run: Run, progress: Progress) -> None:
         self._say = run.say
-        self._path = run.folder / "log.jsonl"
+        # Only one process writes the record.
+        self._path = run.folder / "log.jsonl" if run.processes.is_first else Path(os.devnull)
         self._forget_after(progress)
-        self._file = self._path.open("a", encoding="utf-8")
         self._started, self._first_step = time.monotonic(), progress.step
-        self._board = _tensorboard(run.folder) if run.tensorboard else None
+        self._board = _tensorboard(run.folder) if run.tensorboard and run.processes.is_first else None
 
     def step(self, progress: Progress, loss: float, total: int) -> None:
         self._write({"step": progress.step, "epoch": progress.epoch + 1, "loss": loss, "lr": progress.lr})
@@ -236,6 +330,11 @@ class _Log:
         if self._board:
             self._board.add_scalar("loss", loss, progress.step)
 
+    def validation(self, progress: Progress, value: float, batch_size: int) -> None:
+        """One inside an epoch."""
+        self._write({"step": progress.step, "samples_seen": progress.step * batch_size, "val_auroc": value})
+        self._say(f"step {progress.step} validation AUROC {value:.4f}")
+
     def epoch(self, progress: Progress, value: float) -> None:
         self._write({"step": progress.step, "epoch": progress.epoch, "val_auroc": value})
         self._say(
@@ -246,13 +345,12 @@ class _Log:
             self._board.add_scalar("val_auroc", value, progress.step)
 
     def close(self) -> None:
-        self._file.close()
         if self._board:
             self._board.close()
 
     def _write(self, row: dict[str, float]) -> None:
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
     def _forget_after(self, progress: Progress) -> None:
         """Drop lines of steps that the checkpoint does not know: they will be made again, the same."""
@@ -268,7 +366,7 @@ def _is_done(line: str, progress: Progress) -> bool:
         row = json.loads(line)
     except ValueError:  # the line that was being written when the run was killed
         return False
-    if "val_auroc" in row:
+    if "val_auroc" in row and "epoch" in row:
         return bool(row["epoch"] <= progress.epoch)
     return bool(row["step"] <= progress.step)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
 
 from veridical.architectures._probe import Probe
-from veridical.data.samples import Sample, read_samples
-from veridical.data.splits import hold_out
+from veridical.data.samples import Sample, data_sets, read_samples
+from veridical.data.splits import draw, hold_out, truncate
+from veridical.errors import DataError, UsageError
 from veridical.training import backbones, checkpoint, heads, loop
 from veridical.training.experiment import Experiment
 from veridical.training.loop import Run
@@ -21,13 +23,24 @@ HELD_OUT = 0.2
 def run_experiment(experiment: Experiment, run: Run, *, start: Path | None = None) -> Path:
     """Train an experiment on its data and give the best checkpoint.
 
-    A head on a frozen tower is trained on cached embeddings, everything else by the loop; `start` is a
-    checkpoint of the same architecture to start from. A set without a split `val` gives a fifth of its
-    training samples for validation.
+    A head alone on a frozen tower is trained on cached embeddings, everything else by the loop; `start` is a
+    checkpoint of the same architecture to start from. Without `val_data`, a set without a split
+    `val` gives a fifth of its training samples for validation.
     """
-    train_set, val_set = _splits(experiment)
-    model = experiment.build()
-    if isinstance(model, Probe) and model.has_frozen_tower and start is None:
+    return train_on(experiment, *splits_of(experiment), run, start=start)
+
+
+def train_on(
+    experiment: Experiment,
+    train_set: Sequence[Sample],
+    val_set: Sequence[Sample],
+    run: Run,
+    *,
+    start: Path | None = None,
+) -> Path:
+    """The same on samples that were divided already."""
+    if start is None and trains_head_alone(experiment, experiment.build()):
+        _require_what_heads_can(experiment, run)
         return heads.train(experiment, train_set, val_set, run)
 
     def prepare(fresh: nn.Module) -> None:
@@ -39,10 +52,74 @@ def run_experiment(experiment: Experiment, run: Run, *, start: Path | None = Non
     return loop.train(experiment, train_set, val_set, run, prepare=prepare)
 
 
-def _splits(experiment: Experiment) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    samples = read_samples(experiment.data)
-    if any(sample.split == "val" for sample in samples):
-        return read_samples(experiment.data, "train"), read_samples(experiment.data, "val")
-    if any(sample.split == "train" for sample in samples):
-        samples = read_samples(experiment.data, "train")
-    return hold_out(samples, share=HELD_OUT, seed=experiment.seed)
+def trains_head_alone(experiment: Experiment, model: nn.Module) -> bool:
+    """Whether the network stands on a tower that training leaves as it was published."""
+    return isinstance(model, Probe) and model.has_frozen_tower and experiment.tune in ("all", "head")
+
+
+def _require_what_heads_can(experiment: Experiment, run: Run) -> None:
+    """Refuse what `heads.train` would ignore."""
+    fields = {field.name: field.default for field in dataclasses.fields(experiment)}
+    ignored = [
+        name
+        for name in ("schedule", "loss_weight_real", "reconstructed")
+        if getattr(experiment, name) != fields[name]
+    ]
+    if run.processes.size > 1:
+        ignored.append("torchrun")
+    if run.validate_every:
+        ignored.append("validate_every")
+    if ignored:
+        raise UsageError(
+            f"a head on cached embeddings is trained without {', '.join(ignored)}.",
+            hint="Leave that out, or train more than the head: --set tune=norm, last:K or lora:R.",
+        )
+
+
+def splits_of(experiment: Experiment) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """What is trained on and what validates: of every set its own splits, or a part held out."""
+    sets = [read_samples(data) for data in data_sets(experiment.data)]
+    if experiment.val_data:
+        train_set = [sample for samples in sets for sample in _part(samples, "train")]
+        others = [read_samples(data) for data in data_sets(experiment.val_data)]
+        val_set = [sample for samples in others for sample in _part(samples, "val")]
+    else:
+        divided = [_divide(samples, experiment.seed) for samples in sets]
+        train_set = [sample for train, _ in divided for sample in train]
+        val_set = [sample for _, val in divided for sample in val]
+    _require_apart(train_set, val_set)
+    return drawn(train_set, experiment), val_set
+
+
+def drawn(train_set: Sequence[Sample], experiment: Experiment) -> Sequence[Sample]:
+    """What an experiment uses of its training samples."""
+    train_set = draw(train_set, reals=experiment.num_reals, fakes=experiment.num_fakes, seed=experiment.seed)
+    return truncate(train_set, seed=experiment.seed) if experiment.balance == "truncate" else train_set
+
+
+def _divide(samples: Sequence[Sample], seed: int) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    names = {sample.split for sample in samples}
+    if "val" in names:
+        return _part(samples, "train"), _part(samples, "val")
+    return hold_out(_part(samples, "train") if "train" in names else samples, share=HELD_OUT, seed=seed)
+
+
+def _part(samples: Sequence[Sample], split: str) -> Sequence[Sample]:
+    """The samples of a split; all of a set that has no splits."""
+    names = {sample.split for sample in samples}
+    if names == {""}:
+        return samples
+    if split not in names:
+        raise DataError(
+            f"a set has the splits {', '.join(sorted(names - {''}))}, but no '{split}'.", code="empty_split"
+        )
+    return [sample for sample in samples if sample.split == split]
+
+
+def _require_apart(train_set: Sequence[Sample], val_set: Sequence[Sample]) -> None:
+    both = {sample.name for sample in train_set} & {sample.name for sample in val_set}
+    if both:
+        raise DataError(
+            f"{len(both)} files are in training and in validation, such as {min(both)}.",
+            code="overlapping_splits",
+        )

@@ -18,7 +18,8 @@ INFO = SourceInfo(
     about="Your own pictures, or regions of them.",
     licence="yours",
     where="your disk",
-    layout="a .csv with path, label (real, fake); also generator, source, group, split, box, sha256, content",
+    layout="a .csv with path, label (real, fake); also generator, source, group, split, box, sha256, content, "
+    "prompt",
 )
 
 
@@ -51,6 +52,7 @@ def _sample(root: Path, row: dict[str, str], where: str) -> Sample:
         box=_box(row.get("box") or "", where),
         sha256=row.get("sha256") or "",
         content=row.get("content") or "",
+        prompt=row.get("prompt") or "",
     )
 
 

@@ -7,8 +7,9 @@ published study of it; `style_attention` adds Lee, Kim, Nam, SRM, ICCV 2019. Pub
 with attention 92.06 %; on other data no better than chance.
 
 What differs: classes and generators are drawn evenly; flips; every picture re-encoded at a quality of 95 to
-98, because codecs must not tell the classes apart; the epoch with the best validation AUROC is kept. Larger
-pictures are resized to 32 in training and in judging. A network trained on CIFAKE knows CIFAKE: do not give
+98, because codecs must not tell the classes apart; the epoch with the best validation AUROC is kept. Of
+larger pictures 32-pixel crops at native resolution are shown, and five are judged: resized to 32 they
+would tell their sizes, which the audit refuses. A network trained on CIFAKE knows CIFAKE: do not give
 its verdict on other pictures.
 
     veridical train cifake_cnn --data DATA -o runs/cifake_cnn
@@ -32,8 +33,8 @@ EXPERIMENT = Experiment(
         url="https://arxiv.org/abs/2303.14126",
     ),
     licence="MIT (parameters trained from scratch by the Veridical project)",
-    input=PixelInput(kind="resize", size=32),
-    augmentation=Augmentation(crop=32, resize=32, downscale=0.0, least_quality=95),
+    input=PixelInput(kind="crops", size=32, count=5),
+    augmentation=Augmentation(crop=32, downscale=0.0, least_quality=95),
     settings={"style_attention": False},
     epochs=10,
     batch_size=32,

@@ -5,8 +5,9 @@ Published: Adam 1e-3, batch 32, 5 epochs, a fifth of the training pictures held 
 accuracy 0.9401 on plain pictures and 0.7667 inverted and saturated by 500, so there the operator did harm.
 
 What differs: classes and generators are drawn evenly; flips; every picture re-encoded at a quality of 95 to
-98, because codecs must not tell the classes apart; the epoch with the best validation AUROC is kept. Larger
-pictures are resized to 32 in training and in judging.
+98, because codecs must not tell the classes apart; the epoch with the best validation AUROC is kept. Of
+larger pictures 32-pixel crops at native resolution are shown, and five are judged: resized to 32 they
+would tell their sizes, which the audit refuses.
 
     veridical train colour_cnn --data DATA --set saturation=8 -o runs/colour_cnn
     veridical train colour_cnn --data DATA --set saturation=500 -o runs/colour_cnn_500
@@ -29,8 +30,8 @@ EXPERIMENT = Experiment(
         url="https://arxiv.org/abs/2303.14126",
     ),
     licence="MIT (parameters trained from scratch by the Veridical project)",
-    input=PixelInput(kind="resize", size=32),
-    augmentation=Augmentation(crop=32, resize=32, downscale=0.0, least_quality=95),
+    input=PixelInput(kind="crops", size=32, count=5),
+    augmentation=Augmentation(crop=32, downscale=0.0, least_quality=95),
     settings={"saturation": 8.0, "network": "small"},
     epochs=5,
     batch_size=32,

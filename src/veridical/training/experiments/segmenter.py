@@ -1,14 +1,16 @@
-"""A map of fake pixels, trained on whole-image labels by the training loop.
+"""A map of fake pixels, trained on whole-image labels and on pasted regions.
 
 Method: Xie et al., SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers, NeurIPS
 2021. The earlier detector that this one replaces fine-tuned MiT-b0 on ten pairs at 256 pixels, learning rate
 6e-5, batch 8, 50 epochs, with masks that were all real or all fake; no result was published.
 
 What differs: fresh parameters, AdamW 3e-4, 256-pixel crops at native resolution, each re-encoded at random.
-The training loop minimises the cross-entropy of the verdict, which reaches the map because the verdict is read
-from it alone. Pasted regions (`segmenter.paste_region`) and the loss with their masks
-(`Segmenter.training_loss`) need a loop that keeps masks; without them a map that is the same everywhere
-costs nothing, so do not show maps of this experiment as evidence.
+A quarter of the reals of each batch get a region of one of its fakes (`segmenter.with_pasted_regions`) and are
+fake then, so five eighths of what is shown is; the verdict's and the map's cross-entropy are summed. Fakes are
+pasted after each crop was re-encoded by itself, so a region's border is there to be seen, too: a map that was
+not measured on inpainted pictures is no evidence for them. `--set reconstruct=FOLDER --set reconstructed=0.5`
+makes half of the fakes aligned with a real of the batch, whose region may then be pasted into it without a
+visible border.
 
     veridical train segmenter --data DATA -o runs/segmenter
 

@@ -1,4 +1,4 @@
-"""UCF trained on pictures: the part that judges, by the training loop.
+"""UCF trained on pictures by its five losses.
 
 Method: Yan et al., UCF: Uncovering Common Features for Generalizable Deepfake Detection, ICCV 2023. Published:
 faces of FaceForensics++ (four methods and real), resized to 256, Adam 2e-4, weight decay 5e-4, batch 32, 5
@@ -6,11 +6,12 @@ epochs, seed 1024, ImageNet parameters to start from; the best epoch by AUC.
 
 What differs: whole pictures of any content instead of faces; 256-pixel crops at native resolution in
 training and judging alike, because a resize to a common size leaks the resampling ratio; every crop
-re-encoded at random; fresh parameters. The training loop minimises the cross-entropy of the shared head only.
-The five published losses are `UCF.training_loss`, which also needs the number of the set that each fake is
-from; 46,838,430 parameters are trained then, 22,252,586 here.
+re-encoded at random; fresh parameters; a batch of one class alone is learned by cross-entropy. What the paper
+calls a method is here a generator of fakes: `methods` is their number in the training split plus one, and one
+more with `reconstructed`. With `micro_batch` (or several processes) the shuffles and comparisons stay within a
+part, which should not be below 8 pictures.
 
-    veridical train ucf --data DATA -o runs/ucf
+    veridical train ucf --data DATA --set methods=8 -o runs/ucf
 
 Hardware: a GPU; two CPU cores are too slow. Time and results: not measured yet.
 """

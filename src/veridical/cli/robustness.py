@@ -1,0 +1,132 @@
+"""`veridical robustness`: what perturbations do to detectors, from stored predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from veridical.cli._extras import needs_extra
+from veridical.cli._printing import print_table
+
+if TYPE_CHECKING:
+    from veridical.evaluation.robustness import Cells, Robustness
+    from veridical.reports.benchmark.tables import Table
+
+_COLUMNS = {
+    "auroc": "AUROC",
+    "auroc_change": "change",
+    "tpr_at_fpr_5": "TPR at 5 % FPR",
+    "tpr_at_fpr_5_change": "change",
+    "balanced_accuracy": "balanced accuracy",
+    "balanced_accuracy_change": "change",
+    "verdict_flips": "verdicts flipped",
+    "verdicts_lost": "verdicts lost",
+    "half_crossed": "crossed 0.5",
+}
+_RANKING = ("auroc", "auroc_change", "tpr_at_fpr_5", "tpr_at_fpr_5_change")
+_VERDICTS = ("balanced_accuracy", "balanced_accuracy_change", "verdict_flips", "verdicts_lost", "half_crossed")
+_OF_GENERATORS = ("auroc", "auroc_change", "verdict_flips", "half_crossed")
+
+_CAPTION = (
+    "95 % intervals: Wilson's for shares, else those of a bootstrap of {rounds} rounds that draws the same "
+    "samples with and without the perturbation. Change: from the same samples as they are. Verdicts flipped, "
+    "lost: share of the verdicts on samples as they are that become the opposite, or unsure; none where there "
+    "are no verdicts. Crossed 0.5: share of all scores."
+)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    type=click.Choice(["table", "json", "md"]),
+    default="table",
+    show_default=True,
+    help="Tables for the terminal, one JSON object, or Markdown.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(100),
+    default=1000,
+    show_default=True,
+    help="Bootstrap draws of an interval.",
+)
+def robustness(file: Path, format: str, rounds: int) -> None:
+    """How much each perturbation costs each detector: operation, severity, generator.
+
+    FILE is made by `veridical predict DETECTOR... --data SOURCE --perturbation all -o FILE`.
+    """
+    with needs_extra("bench", "robustness"):
+        from veridical.evaluation.predictions import read_predictions
+        from veridical.evaluation.robustness import measure, to_json
+        from veridical.reports.benchmark.table_formats import to_markdown
+
+    measured = measure(read_predictions(file), rounds=rounds)
+    for detector, rows in measured.items():
+        for name, found in rows.items():
+            if found.left_out:
+                click.echo(f"{detector}, {name}: {found.left_out} samples lack one of two scores", err=True)
+    if format == "json":
+        import msgspec
+
+        intervals = {"rounds": rounds, "seed": 0, "drawn": "samples"}
+        json = msgspec.json.encode({"detectors": to_json(measured), "intervals": intervals})
+        click.echo(msgspec.json.format(json).decode())
+        return
+    caption = _CAPTION.format(rounds=rounds)
+    if format == "table":
+        click.echo(caption)
+    for table in _tables(measured, caption):
+        if format == "md":
+            click.echo(to_markdown(table))
+        else:
+            click.echo(f"\n{table.title}\n")
+            print_table([table.columns, *([_terse(cell) for cell in row] for row in table.rows)])
+
+
+def _tables(measured: Mapping[str, Mapping[str, Robustness]], caption: str) -> Iterator[Table]:
+    from veridical.reports.benchmark.tables import Table
+
+    for detector, rows in measured.items():
+        every = {(name, found.severity): found.cells for name, found in rows.items()}
+        generators = {
+            (name, generator): cells
+            for name, found in rows.items()
+            for generator, cells in found.generators.items()
+        }
+        for kind, title, second, cells_of, cells in (
+            ("ranking", "ranking", "severity", every, _RANKING),
+            ("verdicts", "verdicts", "severity", every, _VERDICTS),
+            (
+                "generators",
+                "generators, their fakes against all reals",
+                "generator",
+                generators,
+                _OF_GENERATORS,
+            ),
+        ):
+            yield Table(
+                name=f"robustness_{kind}",
+                title=f"{detector}: {title}",
+                caption=caption,
+                columns=("perturbation", second, "n", *(_COLUMNS[cell] for cell in cells)),
+                rows=tuple((*names, _n(of), *(of.get(c, "") for c in cells)) for names, of in cells_of.items()),
+            )
+
+
+def _n(cells: Cells) -> int:
+    """The number of samples, or of a generator's fakes."""
+    return cells["half_crossed"].n
+
+
+def _terse(cell: object) -> str:  # object: a cell, whose types are not imported with the command
+    from veridical.models.card import Estimate
+
+    if not isinstance(cell, Estimate):
+        return str(cell) or "-"
+    if cell.value != cell.value:  # nan
+        return "-"
+    return f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]"

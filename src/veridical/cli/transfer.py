@@ -1,0 +1,195 @@
+"""`veridical transfer`: trained here, tested there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from veridical.cli._extras import needs_extra
+from veridical.cli._options import data_option_help, format_option
+from veridical.cli._printing import print_table
+
+if TYPE_CHECKING:
+    from veridical.data.samples import Sample
+    from veridical.evaluation.benchmark import Cells
+    from veridical.evaluation.predictions import Prediction
+    from veridical.evaluation.transfer import Transfer
+
+_CELLS = ("auroc", "balanced_accuracy", "accuracy", "real_accuracy", "fake_accuracy")
+
+
+@click.command()
+@click.argument("subject")
+@click.option(
+    "--test",
+    "tests",
+    multiple=True,
+    required=True,
+    help=f"Its split test, where it has one, else all of it; may be repeated. {data_option_help}",
+)
+@click.option("--train", "data", help="Train the experiment SUBJECT on this set first.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="With --train: a field of the experiment or a setting of its architecture.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("runs/transfer"),
+    show_default=True,
+    help="With --train: folder of the runs.",
+)
+@click.option("--predictions", type=click.Path(path_type=Path), help="Also store the predictions here.")
+@click.option("--device", default="cpu", show_default=True, help="With --train: cpu, cuda, cuda:0.")
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Threads that read pictures."
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads that compute.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(100),
+    default=1000,
+    show_default=True,
+    help="Bootstrap draws of an interval.",
+)
+@format_option
+def transfer(
+    subject: str,
+    tests: tuple[str, ...],
+    data: str | None,
+    changes: tuple[str, ...],
+    output: Path,
+    predictions: Path | None,
+    device: str,
+    workers: int,
+    threads: int,
+    rounds: int,
+    format: str,
+) -> None:
+    """How SUBJECT, a detector (or with --train an experiment), judges other sets than its own.
+
+    By set, generator, source and content. Verdicts are at 0.5.
+    """
+    with needs_extra("bench", "benchmarks"):
+        from veridical.evaluation.predictions import write_predictions
+        from veridical.evaluation.transfer import transfer_table
+
+    sets = {name: _read(name) for name in tests}
+    if data is None:
+        found = _judge(subject, sets)
+    else:
+        found = _train(
+            subject,
+            data,
+            sets,
+            changes=changes,
+            output=output,
+            device=device,
+            workers=workers,
+            threads=threads,
+        )
+    if predictions is not None:
+        write_predictions(predictions, (row for rows in found.values() for row in rows))
+    table = transfer_table(found, rounds=rounds)
+    if format == "json":
+        _print_json(subject, data, table)
+        return
+    rows = [("set", "what", "n", *_CELLS), *(row for name, one in table.items() for row in _rows(name, one))]
+    print_table(rows)
+
+
+def _read(name: str) -> list[Sample]:
+    from veridical.data.samples import read_samples
+
+    samples = read_samples(name)
+    tested = [sample for sample in samples if sample.split == "test"]
+    chosen = tested or samples
+    click.echo(f"{name}: {len(chosen)} samples{' of its split test' if tested else ''}", err=True)
+    return chosen
+
+
+def _judge(name: str, sets: Mapping[str, Sequence[Sample]]) -> dict[str, list[Prediction]]:
+    import veridical
+    from veridical.detectors import load_detector
+    from veridical.evaluation.predictions import predict
+
+    detector = load_detector(name)
+    return {
+        data: list(predict(detector, samples, code=veridical.__version__)) for data, samples in sets.items()
+    }
+
+
+def _train(
+    name: str,
+    data: str,
+    sets: Mapping[str, Sequence[Sample]],
+    *,
+    changes: tuple[str, ...],
+    output: Path,
+    device: str,
+    workers: int,
+    threads: int,
+) -> dict[str, list[Prediction]]:
+    import dataclasses
+
+    with needs_extra("train", "training"):
+        import torch
+
+        from veridical.training.experiment import load_experiment, with_changes
+        from veridical.training.loop import Run
+        from veridical.training.transfer import train_and_judge
+
+    torch.set_num_threads(threads)
+    experiment = dataclasses.replace(with_changes(load_experiment(name), changes), data=data)
+    return train_and_judge(experiment, sets, Run(folder=output, device=device, workers=workers, say=_to_stderr))
+
+
+def _rows(name: str, one: Transfer) -> Iterator[tuple[str, ...]]:
+    found = one.benchmark
+    yield _row(name, "all", found.metrics)
+    for kind, table in (
+        ("generator", found.generators),
+        ("source", found.sources),
+        ("super-class", one.super_classes),
+        ("content", found.contents),
+    ):
+        yield from (_row(name, f"{kind} {row}", cells) for row, cells in table.items())
+
+
+def _row(name: str, what: str, cells: Cells) -> tuple[str, ...]:
+    numbers = (_cell(cells, cell) for cell in _CELLS)
+    return (name, what, str(max(cell.n for cell in cells.values())), *numbers)
+
+
+def _cell(cells: Cells, name: str) -> str:
+    if name not in cells or not cells[name].n:
+        return "-"
+    return f"{cells[name].value:.3f} ({cells[name].low:.3f}-{cells[name].high:.3f})"
+
+
+def _print_json(subject: str, data: str | None, table: Mapping[str, Transfer]) -> None:
+    import msgspec
+
+    tests = {
+        name: {
+            "metrics": one.benchmark.metrics,
+            "generators": one.benchmark.generators,
+            "sources": one.benchmark.sources,
+            "super_classes": one.super_classes,
+            "contents": one.benchmark.contents,
+        }
+        for name, one in table.items()
+    }
+    found = {"subject": subject, "trained_on": data, "tests": tests}
+    click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+
+
+def _to_stderr(line: str) -> None:
+    click.echo(line, err=True)

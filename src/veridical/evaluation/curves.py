@@ -1,0 +1,116 @@
+"""What a plot of scores against labels shows, as numbers: ROC, PR, reliability, histogram, coverage-risk.
+
+Labels are 0 (real) and 1 (fake), scores
+probabilities of fake in [0, 1], both (n,).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import metrics as sk
+
+from veridical.evaluation.intervals import wilson
+from veridical.evaluation.metrics import ECE_BINS, Labels, Scores, bin_of
+from veridical.models.card import Estimate
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Points of a line, `x` and `y` both (m,) and in [0, 1]."""
+
+    x: Floats
+    y: Floats
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The samples whose score is in (`low`, `high`]; the first bin holds a score of 0 too.
+
+    `mean_score` is what the detector said of them, `fakes` the share that is fake, with its n.
+    """
+
+    low: float
+    high: float
+    mean_score: float
+    fakes: Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Counts of reals and of fakes between `edges`, (bins + 1,); a bin holds its lower edge."""
+
+    edges: Floats
+    reals: npt.NDArray[np.int_]
+    fakes: npt.NDArray[np.int_]
+
+
+@dataclass(frozen=True)
+class SelectiveError:
+    """The errors at 0.5 among the `coverage` (0 to 1) of the samples that the detector is surest of."""
+
+    coverage: float
+    risk: Estimate
+
+
+def roc(labels: Labels, scores: Scores) -> Curve:
+    """Share of reals (x) and of fakes (y) that reach each threshold, from (0, 0) to (1, 1).
+
+    Both classes are needed.
+    """
+    false_positive, true_positive, _ = sk.roc_curve(labels, scores)
+    return Curve(false_positive, true_positive)
+
+
+def precision_recall(labels: Labels, scores: Scores) -> Curve:
+    """Recall (x) and precision (y) from the highest threshold to the lowest: a step function.
+
+    It starts at recall 0 with the precision of the highest score, where scikit-learn puts a 1 that no sample
+    stands for. Both classes are needed.
+    """
+    precision, recall, _ = sk.precision_recall_curve(labels, scores)
+    precision[-1] = precision[-2]
+    return Curve(recall[::-1], precision[::-1])
+
+
+def reliability(labels: Labels, scores: Scores, *, bins: int = ECE_BINS) -> list[ReliabilityBin]:
+    """Bins that hold a sample, from the lowest score up; the same bins as `expected_calibration_error`."""
+    places = bin_of(scores, bins=bins)
+    return [
+        ReliabilityBin(
+            low=place / bins,
+            high=(place + 1) / bins,
+            mean_score=float(scores[places == place].mean()),
+            fakes=wilson(int(labels[places == place].sum()), int((places == place).sum())),
+        )
+        for place in np.unique(places).tolist()
+    ]
+
+
+def score_histogram(labels: Labels, scores: Scores, *, bins: int = 20) -> Histogram:
+    """Reals and fakes in `bins` bins of equal width over [0, 1]."""
+    reals, edges = np.histogram(scores[labels == 0], bins=bins, range=(0.0, 1.0))
+    fakes, _ = np.histogram(scores[labels == 1], bins=bins, range=(0.0, 1.0))
+    return Histogram(edges, reals, fakes)
+
+
+def coverage_risk(labels: Labels, scores: Scores) -> list[SelectiveError]:
+    """From the surest samples to all of them: what share of the answers at 0.5 is wrong.
+
+    Ran El-Yaniv, Yair Wiener: On the foundations of noise-free selective classification, JMLR 11, 2010,
+    https://jmlr.org/papers/v11/el-yaniv10a.html. A sample's sureness is the distance of its score from 0.5;
+    samples that are equally sure enter together, so that the order of the file has no part in it.
+    """
+    # Rounded, because 0.5 - 0.2 and 0.7 - 0.5 differ in the last bit.
+    sureness = np.round(np.abs(scores - 0.5), 12)
+    order = np.argsort(-sureness, kind="stable")
+    wrong = np.cumsum(((scores >= 0.5) != (labels == 1))[order])
+    last_of_its_kind = np.flatnonzero(np.append(np.diff(sureness[order]) != 0, True))
+    return [
+        SelectiveError(coverage=(i + 1) / len(scores), risk=wilson(int(wrong[i]), i + 1))
+        for i in last_of_its_kind.tolist()
+    ]

@@ -1,0 +1,1 @@
+"""The detection market: miners answer challenges, validators set weights, a chain settles."""

@@ -1,0 +1,93 @@
+"""A trained checkpoint judges samples where it was trained: no bundle in between, embeddings from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import veridical
+from veridical.architectures._probe import Probe
+from veridical.data.samples import Sample, file_sha256
+from veridical.evaluation.calibration import fit_sigmoid
+from veridical.evaluation.predictions import Prediction
+from veridical.training import checkpoint, loop
+from veridical.training.embeddings import Views, embed_views
+from veridical.training.experiment import Experiment
+from veridical.training.loop import Run
+from veridical.training.run import trains_head_alone
+
+
+def logits_of(
+    experiment: Experiment, path: Path, samples: Sequence[Sample], run: Run
+) -> npt.NDArray[np.float64]:
+    """The raw logit of each sample by the checkpoint at `path`, (n,): what its exported bundle would give.
+
+    Raises `DataError` with the path of a sample that cannot be read.
+    """
+    model = experiment.build()
+    checkpoint.load_parameters(model, checkpoint.load(path)[0])
+    model.to(torch.device(run.device)).eval()
+    if isinstance(model, Probe) and trains_head_alone(experiment, model):
+        return _logits_of_head(model, experiment, samples, run)
+    return loop.predict(model, samples, experiment, torch.device(run.device))[1]
+
+
+def predict_by(
+    experiment: Experiment,
+    path: Path,
+    samples: Sequence[Sample],
+    *,
+    calibrate_on: Sequence[Sample],
+    run: Run,
+    name: str,
+) -> list[Prediction]:
+    """The predictions of a checkpoint under `name`, in order.
+
+    Scores are calibrated by Platt's method on `calibrate_on`, which training may have chosen an epoch by; there
+    are no thresholds. `bundle` is the hash of the checkpoint's file.
+    """
+    labels = np.array([int(sample.label) for sample in calibrate_on])
+    calibration = fit_sigmoid(labels, logits_of(experiment, path, calibrate_on, run))
+    sha256 = file_sha256(path)
+    return [
+        Prediction(
+            detector=name,
+            bundle=sha256,
+            path=sample.name,
+            sha256=sample.sha256 or file_sha256(sample.path),
+            box="" if box is None else f"{box.left},{box.top},{box.width},{box.height}",
+            label=sample.label.name.lower(),
+            generator=sample.generator,
+            source=sample.source,
+            group=sample.group,
+            score=calibration.probability(logit),
+            logit=logit,
+            threshold_ai=np.nan,
+            threshold_real=np.nan,
+            code=veridical.__version__,
+            content=sample.content,
+        )
+        for sample, logit in zip(samples, logits_of(experiment, path, samples, run).tolist(), strict=True)
+        for box in [sample.box]
+    ]
+
+
+@torch.inference_mode()
+def _logits_of_head(
+    model: Probe, experiment: Experiment, samples: Sequence[Sample], run: Run
+) -> npt.NDArray[np.float64]:
+    embeddings = embed_views(
+        samples,
+        model.backbone,
+        Views(experiment.input),
+        blocks=model.tower.taken,
+        device=run.device,
+        workers=run.workers,
+        say=run.say,
+    )
+    vectors = torch.from_numpy(embeddings.vectors).to(torch.device(run.device))
+    return embeddings.per_sample(model.head(vectors).double().cpu().numpy())
