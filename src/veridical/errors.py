@@ -75,8 +75,8 @@ class ModelError(VeridicalError):
 
     Codes: `malformed_bundle`, `hash_mismatch`, `unsafe_checkpoint`, `malformed_checkpoint`,
     `checkpoint_mismatch`, `unsafe_graph`, `non_finite_parameters`, `self_test_failed`, `offline`,
-    `missing_backbone`, `export_mismatch`, `gate_failed`, `missing_index`, `malformed_index`,
-    `malformed_recipe`.
+    `missing_backbone`, `export_mismatch`, `unsupported_export`, `gate_failed`, `missing_index`,
+    `malformed_index`, `malformed_recipe`.
     """
 
     code = "malformed_bundle"
@@ -102,8 +102,10 @@ class NetworkError(VeridicalError):
     """A chain, a ledger, a wallet or a peer that refuses, or that cannot be used.
 
     Codes: `no_ledger`, `ledger_exists`, `ledger_corrupt`, `ledger_unusable`, `ledger_version`, `ledger_busy`,
-    `ledger_clock`, `bad_rules`, `no_wallet`, `bad_wallet`, `no_epoch`, `bad_weights`, `unreachable`, and the
-    chain's own in `veridical.network.chain_errors`.
+    `ledger_clock`, `bad_rules`, `no_wallet`, `bad_wallet`, `no_epoch`, `bad_weights`, `unreachable`,
+    `cannot_listen`, `nonces_unusable`, `bad_keys`, `store_corrupt`, `store_version`, `store_unusable`, `no_media`,
+    `no_miners`, `state_in_use`, `no_history`, those of refused requests in
+    `veridical.network.protocol`, and the chain's own in `veridical.network.chain_errors`.
     """
 
     code = "network"

@@ -153,3 +153,16 @@ def test_a_smaller_picture_is_repeated_as_in_training(height: int, width: int) -
     tiled = x.repeat(1, 12, 12, 1)
     left = (width - 12) // 4 * 2 if width > 12 else 0
     assert torch.equal(clip.centre_view(x, 12), tiled[:, :12, left : left + 12])
+
+
+def test_means_over_patches_stand_behind_the_class_tokens() -> None:
+    torch.manual_seed(0)
+    both = Tower(small("clip"), blocks=[2], patches=[1, 2]).eval()
+    assert (both.features, len(both.blocks)) == (3 * 24, 2)
+    seen: list[torch.Tensor] = []
+    for block in both.blocks:
+        block.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    out = both(pictures(2, 12, 12))
+    torch.testing.assert_close(out[:, :24], seen[1][:, 0])
+    torch.testing.assert_close(out[:, 24:48], seen[0][:, 1:].mean(1))
+    torch.testing.assert_close(out[:, 48:], seen[1][:, 1:].mean(1))

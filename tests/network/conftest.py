@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from veridical.network.identity import DevelopmentWallet, development_wallet
 from veridical.network.ledger import LocalLedger
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 MakeWallet = Callable[[str], DevelopmentWallet]
 
@@ -25,3 +31,27 @@ def ledger(tmp_path: Path) -> Iterator[LocalLedger]:
     """An empty ledger whose blocks come by `advance`, with an epoch every twenty."""
     with LocalLedger.create(tmp_path / "subnet.ledger") as made:
         yield made
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[[FastAPI], int]]:
+    """Serve an application on loopback until the test ends; gives its port. The test must allow sockets."""
+    pytest.importorskip("fastapi", reason="needs the extra 'network'")
+    from veridical.network._http import listen, server_of
+
+    with contextlib.ExitStack() as stack:
+
+        def serve(app: FastAPI) -> int:
+            listener = stack.enter_context(listen("127.0.0.1", 0))
+            server = server_of(app)
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+            thread.start()
+
+            def stop() -> None:
+                server.should_exit = True
+                thread.join()
+
+            stack.callback(stop)
+            return int(listener.getsockname()[1])
+
+        yield serve

@@ -131,7 +131,7 @@ def test_random_views_depend_on_the_picture_alone(tiny_backbone: str, samples: l
     found = embed_views(samples, tiny_backbone, RANDOM, say=Listener())
     assert found.owners.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert not np.array_equal(found.vectors[0], found.vectors[1])
-    for path in embeddings._folder(tiny_backbone, (), RANDOM).iterdir():
+    for path in embeddings._folder(tiny_backbone, (), (), RANDOM).iterdir():
         path.unlink()
     alone = embed_views(samples[3:4], tiny_backbone, RANDOM, say=Listener())
     np.testing.assert_allclose(alone.vectors, found.vectors[6:8], atol=1e-5)
@@ -148,7 +148,7 @@ def test_a_picture_has_as_many_rows_as_the_bundle_takes_views(
 
 def test_a_damaged_shard_is_computed_again(tiny_backbone: str, samples: list[Sample]) -> None:
     first = embed(samples, tiny_backbone, say=Listener())
-    (shard,) = embeddings._folder(tiny_backbone, (), CENTRE).iterdir()
+    (shard,) = embeddings._folder(tiny_backbone, (), (), CENTRE).iterdir()
     shard.write_bytes(shard.read_bytes()[:100])
     assert np.array_equal(embed(samples, tiny_backbone, say=Listener()), first)
 

@@ -10,11 +10,12 @@ import torch
 from veridical.architectures import npr
 from veridical.data.samples import load_pixels, read_samples
 from veridical.detectors import load_detector
+from veridical.detectors.bundle import BundleDetector
 from veridical.errors import ModelError
 from veridical.models.bundle import read_bundle
 from veridical.models.graph import check_graph
 from veridical.training import checkpoint
-from veridical.training.export import export, logit_difference, read_splits, to_onnx
+from veridical.training.export import export, load_model, logit_difference, read_splits, to_onnx
 
 
 def quiet(line: str) -> None:
@@ -86,24 +87,50 @@ def test_the_graph_holds_no_path_of_this_machine(best: Path, tmp_path: Path) -> 
 
 def test_int8_without_data_is_refused(best: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="needs --data"):
-        export(best, tmp_path / "bundle", None, int8=True, say=quiet)
+        export(best, tmp_path / "bundle", None, int8="static", say=quiet)
     assert not (tmp_path / "bundle").exists()
 
 
 def test_int8_is_smaller_and_its_loss_is_measured(best: Path, folder: Path, tmp_path: Path) -> None:
     said: list[str] = []
     splits = read_splits(str(folder), tmp_path / "int8")
-    bundle = export(best, tmp_path / "int8", splits, int8=True, say=said.append, most_auroc_loss=1.0)
+    bundle = export(best, tmp_path / "int8", splits, int8="static", say=said.append, most_auroc_loss=1.0)
     assert bundle.card.precision == "int8"
     assert bundle.card.name == "npr_shared_int8"
     assert len(bundle.graph) < 2_000_000
     assert any("int8" in line for line in said)
 
 
+def test_int8_weights_are_computed_with_in_float_and_depend_on_no_batch(
+    best: Path, folder: Path, tmp_path: Path
+) -> None:
+    splits = read_splits(str(folder), tmp_path / "small")
+    bundle = export(
+        best, tmp_path / "small", splits, int8="weights", with_checkpoint=False, say=quiet, most_auroc_loss=1.0
+    )
+    assert (bundle.card.precision, bundle.card.name) == ("int8_weights", "npr_shared")
+    assert set(bundle.card.files) == {"model.onnx"}
+    assert len(bundle.graph) < 1_700_000
+    check_graph(bundle.graph)
+    detector = BundleDetector(bundle)
+    pictures = [load_pixels(sample) for sample in splits.val[:4]]
+    together = [score.logit for score in detector.detect(pictures)]
+    assert together == pytest.approx([detector.detect([one])[0].logit for one in pictures], abs=1e-5)
+    rounded = {**checkpoint.load(best)[0]}
+    model = load_model(best)[1]
+    with torch.inference_mode():
+        for name, values in rounded.items():
+            if values.ndim > 1:
+                scales = values.abs().amax(dim=tuple(range(1, values.ndim)), keepdim=True) / 127
+                model.get_parameter(name).copy_((values / scales).round() * scales)
+    # The bundle's graph has its normalisations folded in before it is rounded, so this is near and not equal.
+    assert logit_difference(model, bundle, pictures) < 0.1
+
+
 def test_int8_that_loses_too_much_is_refused(best: Path, folder: Path, tmp_path: Path) -> None:
     splits = read_splits(str(folder), tmp_path / "int8")
     with pytest.raises(ModelError, match="loses") as caught:
-        export(best, tmp_path / "int8", splits, int8=True, say=quiet, most_auroc_loss=-1.0)
+        export(best, tmp_path / "int8", splits, int8="static", say=quiet, most_auroc_loss=-1.0)
     assert caught.value.code == "gate_failed"
     assert not (tmp_path / "int8").exists()
 

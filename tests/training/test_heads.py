@@ -77,7 +77,8 @@ def test_a_head_learns_what_the_tower_sees(
     tiny_backbone: str,
 ) -> None:
     run = Run(tmp_path / "run", say=quiet)
-    best = heads.train(experiment(name), *splits(folder), run, solver=solver, copies=copies)
+    chosen = dataclasses.replace(experiment(name), solver=solver, copies=copies)
+    best = heads.train(chosen, *splits(folder), run)
     tensors, facts = checkpoint.load(best)
     assert facts["experiment"] == name
     assert facts["settings"] == {"backbone": tiny_backbone, "blocks": [1, 2]}
@@ -154,12 +155,9 @@ def test_logistic_regression_takes_the_penalty_with_the_highest_validation_auroc
     labels = [0, 1] * 20
     values = [label + rng.normal() for label in labels]
     head = LinearHead(1)
+    part = embedded(values, labels)
     chosen = heads.fit_logistic(
-        head,
-        experiment("clip_linear"),
-        embedded(values, labels),
-        embedded(values, labels),
-        Run(tmp_path, say=quiet),
+        head, experiment("clip_linear"), part, np.ones(40), part, Run(tmp_path, say=quiet)
     )
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert len(rows) == len(heads.INVERSE_PENALTIES)
@@ -170,7 +168,37 @@ def test_logistic_regression_takes_the_penalty_with_the_highest_validation_auroc
 def test_a_perceptron_cannot_be_fitted_by_logistic_regression(tmp_path: Path) -> None:
     part = embedded([0, 1], [0, 1])
     with pytest.raises(UsageError, match="no linear head"):
-        heads.fit_logistic(clip_mlp.MLPHead(1), experiment(), part, part, Run(tmp_path, say=quiet))
+        heads.fit_logistic(clip_mlp.MLPHead(1), experiment(), part, np.ones(2), part, Run(tmp_path, say=quiet))
+
+
+def test_reconstructions_get_their_share_of_the_fakes_weight_and_the_classes_stay_balanced() -> None:
+    training = embedded([0, 1, 2, 3, 4], [0, 1, 0, 1, 1])
+    forged = embedded([10, 12], [0, 0])
+    before = heads.weights_of(training)
+    both, weights = heads.with_forged(training, before, forged, share=0.25)
+    assert both.labels.tolist() == [0, 1, 0, 1, 1, 1, 1]
+    assert both.embeddings.vectors[:, 0].tolist() == [0, 1, 2, 3, 4, 10, 12]
+    of_view = both.labels[both.embeddings.owners]
+    assert weights[of_view == 1].sum() == pytest.approx(weights[of_view == 0].sum())
+    assert weights[5:].sum() == pytest.approx(0.25 * weights[of_view == 1].sum())
+
+
+def test_a_head_on_reconstructions_learns_what_the_autoencoder_leaves(
+    folder: Path, tmp_path: Path, tiny_backbone: str, shared: Path
+) -> None:
+    recipe = dataclasses.replace(
+        experiment("clip_linear", patches=[1]),
+        solver="logistic",
+        inverse_penalty=0.01,
+        reconstruct=str(shared / "models" / "taef2"),
+        reconstructed=0.5,
+    )
+    best = heads.train(recipe, *splits(folder), Run(tmp_path / "run", say=quiet))
+    without = dataclasses.replace(recipe, reconstruct="", reconstructed=0.0)
+    other = heads.train(without, *splits(folder), Run(tmp_path / "other", say=quiet))
+    ours, theirs = (checkpoint.load(path)[0]["head.fc.weight"] for path in (best, other))
+    assert ours.shape == theirs.shape
+    assert not torch.equal(ours, theirs)
 
 
 def test_pictures_weigh_as_often_as_they_are_drawn() -> None:

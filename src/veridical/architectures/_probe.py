@@ -11,18 +11,24 @@ from veridical.architectures import clip
 
 
 class Probe(nn.Module):
-    """Pixels to logits: the embedding of a tower (`backbone`, `blocks`: see `clip.tower`), then a head on it.
+    """Pixels to logits: the embedding of a tower, then a head on it.
 
-    `trainable` says what of the tower is open to training: `head` (nothing, only the head is), `norms` (its
-    layer normalisations), a number (its last blocks), `all`. Raises `ValueError` for anything else.
+    `backbone`, `blocks` and `patches`: see `clip.tower`. `trainable` says what of the tower is open to
+    training: `head` (nothing, only the head is), `norms` (its layer normalisations), a number (its last blocks),
+    `all`. Raises `ValueError` for anything else.
     """
 
     def __init__(
-        self, backbone: str, blocks: Sequence[int], trainable: str | int, head: Callable[[int], nn.Module]
+        self,
+        backbone: str,
+        blocks: Sequence[int],
+        patches: Sequence[int],
+        trainable: str | int,
+        head: Callable[[int], nn.Module],
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.tower = clip.tower(backbone, blocks)
+        self.tower = clip.tower(backbone, blocks, patches)
         self.head = head(self.tower.features)
         self.has_frozen_tower = trainable == "head"
         _freeze(self.tower, trainable)

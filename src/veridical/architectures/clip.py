@@ -66,11 +66,11 @@ SETTINGS: dict[str, Settings] = {
 }
 
 
-def tower(backbone: str, blocks: Sequence[int] = ()) -> Tower:
+def tower(backbone: str, blocks: Sequence[int] = (), patches: Sequence[int] = ()) -> Tower:
     """A tower of that name with fresh parameters; raises `ValueError` for an unknown name or block."""
     if backbone not in SETTINGS:
         raise ValueError(f"there is no backbone {backbone!r}; known: {', '.join(SETTINGS)}.")
-    return Tower(SETTINGS[backbone], blocks)
+    return Tower(SETTINGS[backbone], blocks, patches)
 
 
 def centre_view(pixels: UInt8[Tensor, "b h w 3"], size: int) -> UInt8[Tensor, "b s s 3"]:
@@ -146,18 +146,23 @@ class Tower(nn.Module):
 
     Without `blocks` it is the family's own: CLIP's projected class token, not normalised to unit length;
     DINOv2's mean over the patches after the last norm; SigLIP's attention pool. With `blocks` (counted from
-    1) it is the class tokens of the residual stream after each of them, one behind the other, and the tower
-    ends at the last. SigLIP has no class token, so there it is the mean over the patches.
+    1) it is the class tokens of the residual stream after each of them, one behind the other, then the means
+    over the patch tokens after each block of `patches`, and the tower ends at the last. SigLIP has no class
+    token, so there it is the mean over the patches.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, settings: Settings, blocks: Sequence[int] = ()) -> None:
+    def __init__(self, settings: Settings, blocks: Sequence[int] = (), patches: Sequence[int] = ()) -> None:
         super().__init__()
-        if list(blocks) != sorted(set(blocks) & set(range(1, settings.depth + 1))):
-            raise ValueError(f"blocks are ascending numbers from 1 to {settings.depth}, not {list(blocks)}.")
-        self.settings, self.taken = settings, tuple(blocks)
+        for numbers in (blocks, patches):
+            if list(numbers) != sorted(set(numbers) & set(range(1, settings.depth + 1))):
+                raise ValueError(
+                    f"blocks are ascending numbers from 1 to {settings.depth}, not {list(numbers)}."
+                )
+        self.settings, self.taken, self.averaged = settings, tuple(blocks), tuple(patches)
+        summaries = (*blocks, *patches)
         family, width = settings.family, settings.width
         self.has_class_token = family != "siglip"
         tokens = (settings.size // settings.patch) ** 2 + self.has_class_token
@@ -166,9 +171,9 @@ class Tower(nn.Module):
             self.class_embedding = nn.Parameter(0.02 * torch.randn(width))
         self.position_embedding = nn.Parameter(0.02 * torch.randn(tokens, width))
         self.pre_norm = nn.LayerNorm(width, EPSILON[family]) if family == "clip" else nn.Identity()
-        self.blocks = nn.ModuleList(Block(settings) for _ in range(max(blocks, default=settings.depth)))
-        self.features = len(blocks) * width or settings.projection or width
-        if not blocks:
+        self.blocks = nn.ModuleList(Block(settings) for _ in range(max(summaries, default=settings.depth)))
+        self.features = len(summaries) * width or settings.projection or width
+        if not summaries:
             self.post_norm = nn.LayerNorm(width, EPSILON[family])
             if family == "clip":
                 self.projection = nn.Linear(width, settings.projection, bias=False)
@@ -181,12 +186,14 @@ class Tower(nn.Module):
     def forward(self, pixels: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b features"]:
         """The embedding of each picture's centre view."""
         x = self._tokens(centre_view(pixels, self.settings.size))
-        summaries = []
+        tokens, means = [], []
         for number, block in enumerate(self.blocks, start=1):
             x = block(x)
             if number in self.taken:
-                summaries.append(x[:, 0] if self.has_class_token else x.mean(dim=1))
-        return torch.cat(summaries, dim=1) if self.taken else self._final(x)
+                tokens.append(x[:, 0] if self.has_class_token else x.mean(dim=1))
+            if number in self.averaged:
+                means.append(x[:, int(self.has_class_token) :].mean(dim=1))
+        return torch.cat([*tokens, *means], dim=1) if tokens or means else self._final(x)
 
     def _tokens(self, view: UInt8[Tensor, "b s s 3"]) -> Float[Tensor, "b n d"]:
         x = (view.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std

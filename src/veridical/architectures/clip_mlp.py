@@ -35,9 +35,14 @@ class MLPHead(nn.Module):
         return logits.squeeze(1)
 
 
-def build(backbone: str = "clip-vit-l14", blocks: Sequence[int] = (), trainable: str | int = "head") -> Probe:
+def build(
+    backbone: str = "clip-vit-l14",
+    blocks: Sequence[int] = (),
+    patches: Sequence[int] = (),
+    trainable: str | int = "head",
+) -> Probe:
     """The head on the tower `backbone` of `clip.SETTINGS`, both fresh; the others as in `Probe`."""
-    return Probe(backbone, blocks, trainable, MLPHead)
+    return Probe(backbone, blocks, patches, trainable, MLPHead)
 
 
 def for_export(model: nn.Module) -> nn.Module:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from veridical.errors import MissingExtraError
 
 _PACKAGES = {
-    "bench": {"sklearn", "matplotlib", "pyarrow"},
+    "bench": {"sklearn", "scipy", "matplotlib", "pyarrow"},
     "train": {"torch", "sklearn", "safetensors", "onnxscript", "jaxtyping", "tensorboard"},
-    "network": {"bittensor", "bittensor_core"},
+    "network": {"bittensor", "bittensor_core", "fastapi", "httpx2", "starlette", "uvicorn"},
 }
 
 

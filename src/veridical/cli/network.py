@@ -18,6 +18,8 @@ from veridical.cli._network_options import (
     open_chain,
     wallet_options,
 )
+from veridical.cli._replay import replay
+from veridical.cli._simulate import simulate
 from veridical.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ def network() -> None:
 
     On a local network the chain is one file, the ledger, made by 'init' and shared by all processes.
     """
+
+
+network.add_command(simulate)
+network.add_command(replay)
 
 
 @network.command()

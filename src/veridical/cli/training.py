@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from veridical.cli._extras import needs_extra
 from veridical.cli._options import data_option_help
+from veridical.errors import UsageError
+
+if TYPE_CHECKING:
+    from veridical.training.export import Int8
 
 
 def _to_stderr(line: str) -> None:
@@ -125,13 +130,45 @@ def train(
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the bundle.")
 @click.option("--data", help="Data with splits train, val and test: calibrates and measures.")
 @click.option("--experiment", help="Its experiment, if that is a .py file of yours.")
-@click.option("--int8", is_flag=True, help="Quantise, if the gate on validation allows it.")
-def export(checkpoint: Path, output: Path, data: str | None, experiment: str | None, int8: bool) -> None:
+@click.option(
+    "--int8", "int8", flag_value="static", help="Quantise weights and activations, if validation allows it."
+)
+@click.option("--int8-weights", "int8", flag_value="weights", help="Quantise weights alone, likewise.")
+@click.option("--graph-only", is_flag=True, help="Leave the checkpoint out of the bundle.")
+@click.option(
+    "--gasbench", is_flag=True, help="Instead of a bundle, the folder that Bittensor's subnet 34 benchmarks."
+)
+def export(
+    checkpoint: Path,
+    output: Path,
+    data: str | None,
+    experiment: str | None,
+    int8: Int8 | None,
+    graph_only: bool,
+    gasbench: bool,
+) -> None:
     """Write the bundle of CHECKPOINT: ONNX, card, calibration, thresholds, measured error rates."""
+    if gasbench and (data is not None or int8 or graph_only):
+        raise UsageError(
+            "--gasbench takes no --data, --int8 or --graph-only: it writes the parameters as they are."
+        )
     with needs_extra("train", "exports"):
         from veridical.training.export import export as export_bundle
         from veridical.training.export import read_splits
+        from veridical.training.gasbench import export_gasbench
 
+    if gasbench:
+        export_gasbench(checkpoint, output, experiment=experiment, say=_to_stderr)
+        click.echo(str(output))
+        return
     splits = None if data is None else read_splits(data, output)
-    bundle = export_bundle(checkpoint, output, splits, experiment=experiment, int8=int8, say=_to_stderr)
+    bundle = export_bundle(
+        checkpoint,
+        output,
+        splits,
+        experiment=experiment,
+        int8=int8,
+        with_checkpoint=not graph_only,
+        say=_to_stderr,
+    )
     click.echo(f"{bundle.folder} {bundle.sha256}")

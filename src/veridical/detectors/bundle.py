@@ -148,6 +148,9 @@ def _start_session(bundle: Bundle) -> InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The bytes were checked as ONNX, so they may not be taken for ONNX Runtime's own format.
     options.add_session_config_entry("session.load_model_format", "ONNX")
+    if bundle.card.precision == "int8_weights":
+        # Else ONNX Runtime rounds the activations too, by the range of whatever is in the batch.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         session = onnxruntime.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no base class

@@ -158,7 +158,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Card:
-    """A bundle's card; `files` maps each other file of the bundle to its sha256 (hex)."""
+    """A bundle's card; `files` maps each other file of the bundle to its sha256 (hex).
+
+    `precision`: `int8_weights` is computed in float32, from parameters that are stored in int8.
+    """
 
     name: str
     version: str
@@ -174,7 +177,7 @@ class Card:
     thresholds: Thresholds = Thresholds(ai=None, real=None)
     measured: tuple[Measurement, ...] = ()
     limits: tuple[str, ...] = ()
-    precision: Literal["float32", "int8"] = "float32"
+    precision: Literal["float32", "int8", "int8_weights"] = "float32"
     has_map: bool = False
     schema_version: int = CARD_SCHEMA_VERSION
 

@@ -81,11 +81,19 @@ def settings_of(name: str) -> Settings:
 
 
 def load_backbone(
-    name: str, blocks: Sequence[int] = (), *, source: str | Path | None = None, device: str = "cpu"
+    name: str,
+    blocks: Sequence[int] = (),
+    patches: Sequence[int] = (),
+    *,
+    source: str | Path | None = None,
+    device: str = "cpu",
 ) -> Tower:
-    """A tower with its published parameters, frozen. `blocks`: see `Tower`; `source`: `parameters_file`."""
+    """A tower with its published parameters, frozen.
+
+    `blocks`, `patches`: see `Tower`; `source`: `parameters_file`.
+    """
     parameters_file(name, source=source)  # first: what it raises should not wait for a large network
-    tower = Tower(settings_of(name), blocks)
+    tower = Tower(settings_of(name), blocks, patches)
     fill(tower, name)
     return tower.eval().requires_grad_(False).to(device)
 

@@ -1,13 +1,16 @@
 """Embeddings of samples, computed once and kept in the user's cache under `embeddings/`.
 
 A record holds the embeddings of all views of one sample, under the sha256 of its file and its box. Records lie
-in a folder named after everything else that they depend on: the backbone's parameters, its blocks, the views
-with their augmentation and seed. They are written in shards of safetensors, each in one step, while the work
-goes on, so that an interrupted call is taken up where it stopped; deleting the folder loses nothing but time.
+in a folder named after everything else that they depend on: the backbone's parameters, what of its blocks is
+taken, the views with their augmentation, autoencoder and seed. They are written in shards of safetensors, each
+in one step, while the work goes on, so that an interrupted call is taken up where it stopped; deleting the
+folder loses nothing but time.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +23,11 @@ import safetensors.numpy
 import torch
 
 from veridical.architectures.clip import Tower, centre_view
-from veridical.data.loader import Augmentation
+from veridical.data.loader import Augmentation, Forge
 from veridical.data.samples import Sample, file_sha256, load_pixels
 from veridical.detectors.bundle import crop_views
 from veridical.errors import ModelError
+from veridical.generation.reconstruct import load_autoencoder, reconstruct
 from veridical.models.card import PixelInput
 from veridical.models.files import replace_file
 from veridical.models.parameters import read_parameters
@@ -31,7 +35,7 @@ from veridical.models.store import cache_folder
 from veridical.training.backbones import load_backbone, parameters_file, settings_of
 
 # Part of every key: raise it when a tower or a view gives other numbers than before.
-_VERSION = 1
+_VERSION = 2
 
 _SAMPLES_PER_SHARD = 128
 _VIEWS_PER_BATCH = 16
@@ -44,15 +48,34 @@ class Views:
     """What is embedded of a picture: the views that a bundle with `input` takes of it.
 
     With an `augmentation` it is `copies` random views instead, a function of `seed`, the file and the number
-    of the copy, whatever else is embedded with it.
+    of the copy, whatever else is embedded with it. `reconstruct` is the folder of an autoencoder through which
+    each crop goes before it is re-encoded: the same crop and the same encoding as without.
     """
 
     input: PixelInput
     augmentation: Augmentation | None = None
     copies: int = 1
     seed: int = 0
+    reconstruct: str = ""
 
-    def of(self, sample: Sample, key: str) -> list[npt.NDArray[np.uint8]]:
+    @property
+    def depends_on(self) -> str:
+        """In words, what the views are a function of; options at their defaults are left out of it."""
+        parts = [_changed(self.input)]
+        if self.augmentation is not None:
+            parts += [_changed(self.augmentation), f"copies={self.copies} seed={self.seed}"]
+        if self.reconstruct:
+            hashes = (file_sha256(path) for path in sorted(Path(self.reconstruct).glob("*.safetensors")))
+            parts.append(f"reconstruct={','.join(hashes)}")
+        return " ".join(parts)
+
+    def forge(self, device: str) -> Forge | None:
+        """What the autoencoder makes of a crop."""
+        if not self.reconstruct:
+            return None
+        return functools.partial(reconstruct, autoencoder=load_autoencoder(Path(self.reconstruct), device))
+
+    def of(self, sample: Sample, key: str, forge: Forge | None = None) -> list[npt.NDArray[np.uint8]]:
         """The views of a sample, each uint8 (height, width, 3)."""
         pixels = load_pixels(sample)
         if self.augmentation is None:
@@ -60,7 +83,7 @@ class Views:
             return [view.copy() for view in crop_views(pixels, self.input)]
         places = [int(key[:15], 16), self.seed]
         return [
-            self.augmentation.apply(pixels, np.random.default_rng([*places, copy]))
+            self.augmentation.apply(pixels, np.random.default_rng([*places, copy]), forge)
             for copy in range(self.copies)
         ]
 
@@ -98,6 +121,7 @@ def embed_views(
     views: Views,
     *,
     blocks: Sequence[int] = (),
+    patches: Sequence[int] = (),
     device: str = "cpu",
     workers: int = 1,
     say: Callable[[str], None] = print,
@@ -106,13 +130,13 @@ def embed_views(
 
     Pictures are read by `workers` threads. Raises `DataError` with the path of a sample that cannot be read.
     """
-    folder = _folder(backbone, blocks, views)
+    folder = _folder(backbone, blocks, patches, views)
     keys = [_key(sample) for sample in samples]
     records = _read_records(folder)
     missing = {key: sample for key, sample in zip(keys, samples, strict=True) if key not in records}
     if missing:
         say(f"embedding {len(missing)} of {len(samples)} samples by {backbone}; the others are in the cache")
-        tower = load_backbone(backbone, blocks, device=device)
+        tower = load_backbone(backbone, blocks, patches, device=device)
         for shard in _compute(missing, tower, views, device=device, workers=workers):
             _write_shard(folder, shard)
             records |= shard
@@ -126,11 +150,21 @@ def _key(sample: Sample) -> str:
     return sha256 if sample.box is None else f"{sha256} {sample.box}"
 
 
-def _folder(backbone: str, blocks: Sequence[int], views: Views) -> Path:
+def _folder(backbone: str, blocks: Sequence[int], patches: Sequence[int], views: Views) -> Path:
     parameters = file_sha256(parameters_file(backbone))
-    depends_on = f"{_VERSION} {parameters} {list(blocks)} {views}"
+    depends_on = f"{_VERSION} {parameters} {list(blocks)} {list(patches)} {views.depends_on}"
     digest = hashlib.sha256(depends_on.encode()).hexdigest()
     return cache_folder() / "embeddings" / f"{backbone}-{digest[:16]}"
+
+
+def _changed(part: PixelInput | Augmentation) -> str:
+    """The fields that differ from their defaults, so that a new option leaves old records their names."""
+    changed = [
+        f"{field.name}={getattr(part, field.name)!r}"
+        for field in dataclasses.fields(part)
+        if getattr(part, field.name) != field.default
+    ]
+    return f"{type(part).__name__}({', '.join(changed)})"
 
 
 def _read_records(folder: Path) -> dict[str, Matrix]:
@@ -147,10 +181,11 @@ def _compute(
     missing: dict[str, Sample], tower: Tower, views: Views, *, device: str, workers: int
 ) -> Iterator[dict[str, Matrix]]:
     keys = list(missing)
+    forge = views.forge(device)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         for first in range(0, len(keys), _SAMPLES_PER_SHARD):
             chosen = keys[first : first + _SAMPLES_PER_SHARD]
-            pictures = list(pool.map(lambda key: views.of(missing[key], key), chosen))
+            pictures = list(pool.map(lambda key: views.of(missing[key], key, forge), chosen))
             vectors = _run(tower, [view for some in pictures for view in some], device)
             ends = np.cumsum([len(some) for some in pictures])
             yield dict(zip(chosen, np.split(vectors, ends[:-1]), strict=True))

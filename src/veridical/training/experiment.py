@@ -50,6 +50,10 @@ class Experiment:
     With probability `reconstructed` a fake gives its place to a real crop of its batch as the autoencoder in
     the folder `reconstruct` gives that back.
 
+    A head alone on a frozen tower is trained on cached embeddings of `copies` augmented views of each picture
+    (0: the views of the bundle, untouched), by the `solver` `adam`, or by `logistic` regression with the
+    `inverse_penalty` (0: validation chooses one); there `reconstructed` is the share of the fakes' weight.
+
     `data` is where the samples are, from the working directory: one set, or several joined by `;`, as
     `read_samples` knows them; `val_data` the same for validation (empty: their own splits, or a part held out).
     Of the training samples a seeded draw of `num_reals` and `num_fakes` is used (0: all), each generator and
@@ -81,6 +85,9 @@ class Experiment:
     schedule: Literal["plateau", "cosine", "linear"] = "plateau"
     loss_weight_real: float = 1.0
     tune: str = "all"
+    solver: Literal["adam", "logistic"] = "adam"
+    copies: int = 1
+    inverse_penalty: float = 0.0
     reconstruct: str = ""
     reconstructed: float = 0.0
     seed: int = 0

@@ -12,12 +12,11 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 
 import veridical
@@ -38,6 +37,7 @@ from veridical.models.card import Card, PixelInput, TrainingData
 from veridical.models.store import SHIPPED
 from veridical.training import checkpoint
 from veridical.training.experiment import Experiment, architecture, load_experiment
+from veridical.training.quantisation import quantise, quantise_weights
 
 # Logits of torch and ONNX may differ by this much on real pictures before an export is refused.
 MOST_LOGIT_DIFFERENCE = 1e-4
@@ -46,6 +46,8 @@ MOST_LOGIT_DIFFERENCE = 1e-4
 MOST_AUROC_LOSS = 0.002
 
 _OPSET = 20
+
+Int8 = Literal["weights", "static"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ def export(
     splits: Splits | None,
     *,
     experiment: str | None = None,
-    int8: bool = False,
+    int8: Int8 | None = None,
+    with_checkpoint: bool = True,
     most_auroc_loss: float = MOST_AUROC_LOSS,
     say: Callable[[str], None] = print,
 ) -> Bundle:
@@ -85,8 +88,9 @@ def export(
 
     `experiment` is the name or file of its experiment where that is not the name in the checkpoint.
     Without `splits` the bundle has no calibration and no thresholds, so that it always says `unsure`. With
-    `int8` the graph is quantised statically, and refused (`gate_failed`) if it loses more than
-    `most_auroc_loss` on validation.
+    `int8` the graph is quantised, its `weights` alone or `static` with its activations, and refused
+    (`gate_failed`) if it loses more than `most_auroc_loss` on validation. Without the checkpoint a bundle is a
+    fraction of the size, and cannot be trained further.
     """
     recipe, model = load_model(path, experiment)
     exported = architecture(recipe.architecture).for_export(model)
@@ -101,11 +105,13 @@ def export(
             if difference > MOST_LOGIT_DIFFERENCE:
                 raise ModelError(f"logits differ by {difference:.1e}.", code="export_mismatch")
             if int8:
-                draft = _quantised(draft, splits, Path(name) / "int8", most_auroc_loss, say)
+                draft = _quantised(draft, int8, splits, Path(name) / "int8", most_auroc_loss, say)
             card = measured_card(draft, splits, say)
         elif int8:
             raise ModelError("int8 needs --data for its ranges and its gate.", code="usage")
         files["model.onnx"] = draft.graph
+    if not with_checkpoint:
+        del files["model.safetensors"]
     return write_bundle(folder, _with_accepted(card, path), files)
 
 
@@ -224,11 +230,20 @@ def _with_accepted(card: Card, path: Path) -> Card:
 
 
 def _quantised(
-    bundle: Bundle, splits: Splits, folder: Path, most_auroc_loss: float, say: Callable[[str], None]
+    bundle: Bundle,
+    kind: Int8,
+    splits: Splits,
+    folder: Path,
+    most_auroc_loss: float,
+    say: Callable[[str], None],
 ) -> Bundle:
-    """The same bundle with int8 weights and activations, if it passes the gate on validation."""
-    graph = quantise(bundle.graph, _ranges(splits.train, bundle.card.input))
-    card = dataclasses.replace(bundle.card, precision="int8", name=f"{bundle.card.name}_int8")
+    """The same bundle with int8 weights (and activations), if it passes the gate on validation."""
+    if kind == "weights":
+        graph = quantise_weights(bundle.graph)
+        card = dataclasses.replace(bundle.card, precision="int8_weights")
+    else:
+        graph = quantise(bundle.graph, _ranges(splits.train, bundle.card.input))
+        card = dataclasses.replace(bundle.card, precision="int8", name=f"{bundle.card.name}_int8")
     files = {"model.onnx": graph, "model.safetensors": (bundle.folder / "model.safetensors").read_bytes()}
     small = write_bundle(folder, card, files)
     values = []
@@ -243,34 +258,6 @@ def _quantised(
             f"int8 loses {loss:.4f} validation AUROC; {most_auroc_loss} is allowed.", code="gate_failed"
         )
     return small
-
-
-def quantise(graph: bytes, pictures: Iterator[npt.NDArray[np.uint8]]) -> bytes:
-    """Static int8 (QDQ, weights per output channel), activation ranges from `pictures`, each (1, h, w, 3)."""
-    with tempfile.TemporaryDirectory() as name:
-        source, prepared, target = (Path(name) / f"{part}.onnx" for part in ("source", "prepared", "target"))
-        source.write_bytes(graph)
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        quantize_static(
-            str(prepared),
-            str(target),
-            _Reader(pictures),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Conv", "Add", "MaxPool"],
-        )
-        return target.read_bytes()
-
-
-class _Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime has no types
-    def __init__(self, pictures: Iterator[npt.NDArray[np.uint8]]) -> None:
-        self._pictures = pictures
-
-    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
-        pixels = next(self._pictures, None)
-        return None if pixels is None else {"pixels": pixels}
 
 
 def _ranges(samples: Sequence[Sample], pixel_input: PixelInput) -> Iterator[npt.NDArray[np.uint8]]:

@@ -8,7 +8,7 @@ We differ from UFD and UFD-T in these ways: embeddings are standardised by the t
 deviation, which are folded into the head's first layer when it is written; a training picture is one or more
 augmented views, re-encoded like every picture in `training.loop`, and not its centre crop alone; classes and
 strata are balanced as there; validation chooses by AUROC and not by accuracy; a linear head can be fitted by
-logistic regression.
+logistic regression, and then reconstructions of the reals can stand among the fakes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +34,7 @@ from veridical.data.loader import epoch_order
 from veridical.data.samples import Sample, counts
 from veridical.errors import DataError, UsageError
 from veridical.evaluation.metrics import auroc
+from veridical.results import Label
 from veridical.training import checkpoint
 from veridical.training.backbones import fill
 from veridical.training.checkpoint import Progress
@@ -69,14 +69,11 @@ def train(
     train_set: Sequence[Sample],
     val_set: Sequence[Sample],
     run: Run,
-    *,
-    solver: Literal["adam", "logistic"] = "adam",
-    copies: int = 1,
 ) -> Path:
     """Train the head of an experiment and write the whole network; gives the checkpoint's path.
 
-    Each training picture is `copies` augmented views (0: the views of the bundle, untouched). Embeddings come
-    from the cache or go there; the head itself is trained anew at every call, the same to the bit on a CPU.
+    Embeddings come from the cache or go there; the head itself is trained anew at every call, the same to the
+    bit on a CPU.
     """
     if 0 in (*counts(train_set), *counts(val_set)):
         raise DataError("training and validation need real and fake samples.", code="one_class")
@@ -85,7 +82,7 @@ def train(
     _require_frozen(model, experiment)
     assert isinstance(model, Probe)
     plain = Views(experiment.input)
-    augmented = Views(experiment.input, experiment.augmentation, copies, experiment.seed)
+    augmented = Views(experiment.input, experiment.augmentation, experiment.copies, experiment.seed)
 
     def embedded(samples: Sequence[Sample], views: Views) -> Embedded:
         found = embed_views(
@@ -93,22 +90,30 @@ def train(
             model.backbone,
             views,
             blocks=model.tower.taken,
+            patches=model.tower.averaged,
             device=run.device,
             workers=run.workers,
             say=run.say,
         )
         return Embedded(samples, found)
 
-    training = embedded(train_set, augmented if copies else plain)
+    training = embedded(train_set, augmented if experiment.copies else plain)
     validation = embedded(val_set, plain)
+    weights = weights_of(training)
+    if experiment.reconstructed:
+        reals = [sample for sample in train_set if not sample.label]
+        forged = embedded(reals, dataclasses.replace(augmented, reconstruct=experiment.reconstruct))
+        training, weights = with_forged(training, weights, forged, share=experiment.reconstructed)
     mean = training.embeddings.vectors.mean(axis=0, dtype=np.float64)
     # An entry that never changes says nothing; without the floor it would be divided by zero.
     deviation = np.maximum(training.embeddings.vectors.std(axis=0, dtype=np.float64), 1e-6)
     training, validation = (_standardised(part, mean, deviation) for part in (training, validation))
 
     run.folder.mkdir(parents=True, exist_ok=True)
-    fit = fit_logistic if solver == "logistic" else fit_adam
-    chosen = fit(model.head, experiment, training, validation, run)
+    if experiment.solver == "logistic":
+        chosen = fit_logistic(model.head, experiment, training, weights, validation, run)
+    else:
+        chosen = fit_adam(model.head, experiment, training, validation, run)
     fold_standardisation(model.head, torch.from_numpy(mean), torch.from_numpy(deviation))
     fill(model.tower, model.backbone)
     path = run.folder / "best.safetensors"
@@ -159,20 +164,25 @@ def fit_adam(
 
 @torch.no_grad()
 def fit_logistic(
-    head: nn.Module, experiment: Experiment, training: Embedded, validation: Embedded, run: Run
+    head: nn.Module,
+    experiment: Experiment,
+    training: Embedded,
+    weights: npt.NDArray[np.float64],
+    validation: Embedded,
+    run: Run,
 ) -> dict[str, float]:
-    """The same for a linear head by logistic regression with an L2 penalty, whose strength validation chooses.
+    """The same for a linear head by logistic regression with an L2 penalty; `weights` are those of the views.
 
-    Every view counts, with the weight at which `epoch_order` would draw its sample; nothing is random. Writes
-    `log.jsonl`, a row for each strength. Raises `UsageError` for another head.
+    Validation chooses the strength, unless the experiment names one; nothing is random. Writes `log.jsonl`, a
+    row for each strength. Raises `UsageError` for another head.
     """
     if not isinstance(head, LinearHead):
-        raise UsageError(f"'{experiment.name}' has no linear head.", hint="Use the solver 'adam'.")
+        raise UsageError(f"'{experiment.name}' has no linear head.", hint="Set solver=adam.")
     owners = training.embeddings.owners
-    weights = _weights(training.samples)[owners] / np.bincount(owners)[owners]
     best = {"inverse_penalty": 0.0, "val_auroc": 0.0}
+    penalties = (experiment.inverse_penalty,) if experiment.inverse_penalty else INVERSE_PENALTIES
     with (run.folder / "log.jsonl").open("w", encoding="utf-8") as log:
-        for inverse_penalty in INVERSE_PENALTIES:
+        for inverse_penalty in penalties:
             model = LogisticRegression(C=inverse_penalty, max_iter=1000)
             model.fit(training.embeddings.vectors, training.labels[owners], weights)
             value = validation.auroc(model.decision_function(validation.embeddings.vectors))
@@ -200,6 +210,36 @@ def fold_standardisation(head: nn.Module, mean: Tensor, deviation: Tensor) -> No
     weight = first.weight.double() / deviation  # in double precision: a mean may be far from its spread
     first.bias.copy_(first.bias - weight @ mean.double())
     first.weight.copy_(weight)
+
+
+def weights_of(training: Embedded) -> npt.NDArray[np.float64]:
+    """For each view the weight at which `epoch_order` draws its sample, shared among the sample's views."""
+    owners = training.embeddings.owners
+    shared: npt.NDArray[np.float64] = _weights(training.samples)[owners] / np.bincount(owners)[owners]
+    return shared
+
+
+def with_forged(
+    training: Embedded, weights: npt.NDArray[np.float64], forged: Embedded, *, share: float
+) -> tuple[Embedded, npt.NDArray[np.float64]]:
+    """Training with reconstructions of its reals among its fakes, of whose weight they get `share`.
+
+    `forged` holds all the reals of `training`, in order, with as many views of each. A reconstruction weighs in
+    proportion to its real, and the classes stay balanced.
+    """
+    is_real = training.labels == 0
+    twins = [dataclasses.replace(sample, label=Label.FAKE) for sample in forged.samples]
+    both = Embedded(
+        [*training.samples, *twins],
+        Embeddings(
+            np.concatenate([training.embeddings.vectors, forged.embeddings.vectors]),
+            np.concatenate([training.embeddings.owners, forged.embeddings.owners + len(training.samples)]),
+        ),
+    )
+    of_fake = ~is_real[training.embeddings.owners]
+    of_forged = _weights(training.samples)[is_real][forged.embeddings.owners]
+    of_forged *= share * weights[of_fake].sum() / of_forged.sum()
+    return both, np.concatenate([np.where(of_fake, (1 - share) * weights, weights), of_forged])
 
 
 def _require_frozen(model: nn.Module, experiment: Experiment) -> None:

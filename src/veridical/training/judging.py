@@ -85,6 +85,7 @@ def _logits_of_head(
         model.backbone,
         Views(experiment.input),
         blocks=model.tower.taken,
+        patches=model.tower.averaged,
         device=run.device,
         workers=run.workers,
         say=run.say,

@@ -1,64 +1,32 @@
-"""The figures of a benchmark as SVG that takes its colours from the page it stands in.
-
-The same predictions give the same bytes: ids are salted with the figure's name, no date or version is written,
-and the user's own matplotlib settings have no part in it. Text stays text, for those who search or enlarge it.
-"""
+"""The figures of a benchmark; the same predictions give the same bytes."""
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import matplotlib
-import matplotlib.style
 import numpy as np
-from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from veridical.evaluation import curves
 from veridical.models.card import Estimate
 from veridical.reports.benchmark.measured import Measured
-
-# Colours that no figure would use, each put back as a variable of the page's style sheet, so that the figures
-# follow its light, dark and printed colours.
-_INK, _QUIET, _LINE, _SURFACE, _FAKE, _REAL = (f"#{i:06x}" for i in range(0xA0A001, 0xA0A007))
-_SERIES = tuple(f"#{i:06x}" for i in range(0xB0B001, 0xB0B006))
-_VARIABLES = {
-    _INK: "ink", _QUIET: "quiet", _LINE: "line", _SURFACE: "surface", _FAKE: "ai", _REAL: "real",
-    **{colour: f"series-{i}" for i, colour in enumerate(_SERIES, start=1)},
-}  # fmt: skip
-
-# Dashes as in SVG's stroke-dasharray, in units of the line's width.
-_DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1, 1.5), (6, 2, 1, 2), (9, 3))
-
-_STYLE: dict[Any, Any] = {  # Any: matplotlib's names of settings are a Literal of hundreds
-
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a `$` in a name is a dollar
-    "font.size": 10,
-    "axes.edgecolor": _QUIET, "axes.labelcolor": _INK, "axes.facecolor": "none", "axes.linewidth": 0.8,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-    "figure.facecolor": "none", "grid.color": _LINE, "grid.linewidth": 0.7,
-    "text.color": _INK, "xtick.color": _QUIET, "ytick.color": _QUIET,
-    "xtick.labelcolor": _INK, "ytick.labelcolor": _INK,
-}  # fmt: skip
-
-_WIDTH = 4.0  # inches; at 72 points to the inch as wide as the narrowest page's column
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure: the SVG, what it shows in sentences with the numbers, and the caption below it."""
-
-    svg: Markup
-    alt: str
-    caption: str
+from veridical.reports.svg import (
+    DASHES,
+    FAKE,
+    INK,
+    LINE,
+    QUIET,
+    REAL,
+    SERIES,
+    SURFACE,
+    WIDTH,
+    Plot,
+    drawing,
+    finished,
+)
 
 
 @dataclass(frozen=True)
@@ -72,32 +40,32 @@ class Series:
     @property
     def colour(self) -> str:
         """The stand-in that `Plot.svg` replaces."""
-        return _SERIES[self.number - 1]
+        return SERIES[self.number - 1]
 
 
 def leaders(measured: Sequence[Measured]) -> list[Series]:
     """The first detectors of a sorted list, as many as can be told apart by colour and by dashes."""
-    ranked = [m for m in measured if m.is_ranked][: len(_SERIES)]
-    return [Series(m, i, dashes) for i, (m, dashes) in enumerate(zip(ranked, _DASHES, strict=False), start=1)]
+    ranked = [m for m in measured if m.is_ranked][: len(SERIES)]
+    return [Series(m, i, dashes) for i, (m, dashes) in enumerate(zip(ranked, DASHES, strict=False), start=1)]
 
 
 def ranking(measured: Sequence[Measured]) -> Plot:
     """AUROC of every detector with its interval."""
     ranked = [m for m in measured if m.is_ranked]
-    with _figure(height=0.8 + 0.45 * len(ranked)) as (figure, axes):
+    with drawing(height=0.8 + 0.45 * len(ranked)) as (figure, axes):
         for place, m in enumerate(ranked):
             area = m.metrics["auroc"]
-            axes.plot([area.low, area.high], [place, place], color=_INK, linewidth=1.5)
-            axes.plot(area.value, place, "o", color=_INK, markersize=6)
+            axes.plot([area.low, area.high], [place, place], color=INK, linewidth=1.5)
+            axes.plot(area.value, place, "o", color=INK, markersize=6)
             axes.text(0.0, place - 0.2, _short(m.name), fontsize=9)
-            axes.text(1.0, place - 0.2, _estimate(area), fontsize=9, ha="right", color=_QUIET)
-            axes.axhline(place + 0.35, color=_LINE, linewidth=0.7)
-        axes.axvline(0.5, color=_QUIET, linestyle="--", linewidth=1)
+            axes.text(1.0, place - 0.2, _estimate(area), fontsize=9, ha="right", color=QUIET)
+            axes.axhline(place + 0.35, color=LINE, linewidth=0.7)
+        axes.axvline(0.5, color=QUIET, linestyle="--", linewidth=1)
         axes.set(xlim=(0, 1), ylim=(len(ranked) - 0.5, -0.75), yticks=[], xlabel="AUROC")
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False, axis="y")
     told = " ".join(f"{m.name}: {_estimate(m.metrics['auroc'])}." for m in ranked)
-    return _plot(
+    return finished(
         figure,
         "ranking",
         alt=f"AUROC of {len(ranked)} detectors, the highest first. {told}",
@@ -107,15 +75,15 @@ def ranking(measured: Sequence[Measured]) -> Plot:
 
 def roc(measured: Sequence[Measured]) -> Plot:
     """ROC of every detector; the leaders' lines can be told apart."""
-    with _figure(height=_WIDTH) as (figure, axes):
-        axes.plot([0, 1], [0, 1], color=_QUIET, linestyle="--", linewidth=1)
+    with drawing(height=WIDTH) as (figure, axes):
+        axes.plot([0, 1], [0, 1], color=QUIET, linestyle="--", linewidth=1)
         for line, m in _lines(measured):
             curve = curves.roc(m.labels, m.scores)
             axes.plot(curve.x, curve.y, **line)
         axes.set(xlabel="FPR: share of reals called fake", ylabel="TPR: share of fakes called fake")
         _unit_square(axes)
     told = " ".join(_told_at_rates(s.measured) for s in leaders(measured))
-    return _plot(
+    return finished(
         figure,
         "roc",
         alt=f"ROC curves. {told}",
@@ -126,16 +94,16 @@ def roc(measured: Sequence[Measured]) -> Plot:
 
 def precision_recall(measured: Sequence[Measured]) -> Plot:
     """Precision against recall of every detector; the leaders' lines can be told apart."""
-    with _figure(height=_WIDTH) as (figure, axes):
+    with drawing(height=WIDTH) as (figure, axes):
         for share in sorted({m.fakes / len(m.labels) for m in measured if m.is_ranked}):
-            axes.axhline(share, color=_QUIET, linestyle="--", linewidth=1)
+            axes.axhline(share, color=QUIET, linestyle="--", linewidth=1)
         for line, m in _lines(measured):
             curve = curves.precision_recall(m.labels, m.scores)
             axes.step(curve.x, curve.y, where="pre", **line)
         axes.set(xlabel="Recall: share of fakes called fake", ylabel="Precision: share of fakes among them")
         _unit_square(axes)
     told = " ".join(f"{s.measured.name}: AP {_estimate(s.measured.metrics['ap'])}." for s in leaders(measured))
-    return _plot(
+    return finished(
         figure,
         "precision-recall",
         alt=f"Precision against recall. {told}",
@@ -146,7 +114,7 @@ def precision_recall(measured: Sequence[Measured]) -> Plot:
 
 def coverage_risk(measured: Sequence[Measured]) -> Plot:
     """How the errors grow with the share of pictures that get an answer."""
-    with _figure(height=_WIDTH) as (figure, axes):
+    with drawing(height=WIDTH) as (figure, axes):
         for line, m in _lines(measured):
             # A few pictures are no rate: the line starts where ten answers stand behind it.
             points = [p for p in curves.coverage_risk(m.labels, m.scores) if p.risk.n >= 10]
@@ -154,7 +122,7 @@ def coverage_risk(measured: Sequence[Measured]) -> Plot:
         axes.set(xlabel="Coverage: share of pictures answered", ylabel="Risk: share of wrong answers at 0.5")
         axes.set(xlim=(0, 1), ylim=(0, None))
     told = " ".join(_told_at_coverages(s.measured) for s in leaders(measured))
-    return _plot(
+    return finished(
         figure,
         "coverage-risk",
         alt=f"Share of wrong answers against share of pictures answered, the surest first. {told}",
@@ -166,21 +134,21 @@ def coverage_risk(measured: Sequence[Measured]) -> Plot:
 def reliability(measured: Measured) -> Plot:
     """Share of fakes against score, with Wilson's interval of each bin."""
     bins = curves.reliability(measured.labels, measured.scores)
-    with _figure(height=3.4) as (figure, axes):
-        axes.plot([0, 1], [0, 1], color=_QUIET, linestyle="--", linewidth=1)
+    with drawing(height=3.4) as (figure, axes):
+        axes.plot([0, 1], [0, 1], color=QUIET, linestyle="--", linewidth=1)
         values = np.array([b.fakes.value for b in bins])
         axes.errorbar(
             [b.mean_score for b in bins],
             values,
             yerr=[values - [b.fakes.low for b in bins], [b.fakes.high for b in bins] - values],
-            fmt="o-", color=_INK, markersize=4.5, linewidth=1, elinewidth=1.5, capsize=2.5,
+            fmt="o-", color=INK, markersize=4.5, linewidth=1, elinewidth=1.5, capsize=2.5,
         )  # fmt: skip
         axes.set(xlabel="Score: probability of fake", ylabel="Share of fakes")
         _unit_square(axes)
     told = " ".join(
         f"At score {b.mean_score:.2f}: {_estimate(b.fakes, digits=2)} are fake, n {b.fakes.n}." for b in bins
     )
-    return _plot(
+    return finished(
         figure,
         f"reliability-{measured.name}",
         alt=f"Reliability of {measured.name}. {told}",
@@ -194,16 +162,16 @@ def histogram(measured: Measured) -> Plot:
     held = curves.score_histogram(measured.labels, measured.scores)
     fakes = 100 * held.fakes / max(measured.fakes, 1)
     reals = 100 * held.reals / max(measured.reals, 1)
-    with _figure(height=3.4) as (figure, axes):
+    with drawing(height=3.4) as (figure, axes):
         left, width = held.edges[:-1], np.diff(held.edges)
-        for heights, colour in ((fakes, _FAKE), (-reals, _REAL)):
-            axes.bar(left, heights, width, align="edge", color=colour, edgecolor=_SURFACE, linewidth=0.8)
-        axes.axhline(0, color=_INK, linewidth=1)
+        for heights, colour in ((fakes, FAKE), (-reals, REAL)):
+            axes.bar(left, heights, width, align="edge", color=colour, edgecolor=SURFACE, linewidth=0.8)
+        axes.axhline(0, color=INK, linewidth=1)
         top = 1.45 * max(fakes.max(), reals.max())
         _label(axes, f"fakes, n {measured.fakes}", (0.5, top), (0, -12), "center")
         _label(axes, f"reals, n {measured.reals}", (0.5, -top), (0, 17), "center")
         for name, threshold in _thresholds(measured):
-            axes.axvline(threshold, color=_INK, linestyle=":", linewidth=1.5)
+            axes.axvline(threshold, color=INK, linestyle=":", linewidth=1.5)
             if threshold < 0.5:
                 _label(axes, name, (threshold, -top), (3, 3), "left")
             else:
@@ -214,7 +182,7 @@ def histogram(measured: Measured) -> Plot:
         f"Quartiles of the fakes’ scores: {_quartiles(measured, 1)}; of the reals’: {_quartiles(measured, 0)}."
     )
     limits = " ".join(f"{name} {threshold:.3f}." for name, threshold in _thresholds(measured))
-    return _plot(
+    return finished(
         figure,
         f"histogram-{measured.name}",
         alt=f"Histogram of the scores of {measured.name}. {told} {limits}".strip(),
@@ -230,7 +198,7 @@ def _lines(measured: Sequence[Measured]) -> Iterator[tuple[dict[str, Any], Measu
     named = {s.measured.name for s in series}
     for m in measured:
         if m.is_ranked and m.name not in named:
-            yield {"color": _QUIET, "linewidth": 0.6, "alpha": 0.6}, m
+            yield {"color": QUIET, "linewidth": 0.6, "alpha": 0.6}, m
     for s in reversed(series):
         style = (0, s.dashes) if s.dashes else "-"
         yield {"color": s.colour, "linewidth": 1.8, "linestyle": style}, s.measured
@@ -244,7 +212,7 @@ def _label(
     side: Literal["left", "center", "right"],
 ) -> None:
     """Text on a ground of its own, `aside` of `place` by so many points."""
-    ground = {"facecolor": _SURFACE, "edgecolor": "none", "pad": 0.5}
+    ground = {"facecolor": SURFACE, "edgecolor": "none", "pad": 0.5}
     axes.annotate(text, place, aside, textcoords="offset points", ha=side, fontsize=9, bbox=ground)
 
 
@@ -302,29 +270,3 @@ def _estimate(estimate: Estimate, *, digits: int = 3) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= 28 else f"{name[:27]}…"
-
-
-@contextmanager
-def _figure(*, height: float) -> Iterator[tuple[Figure, Axes]]:
-    with matplotlib.style.context(["default", _STYLE]):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        yield figure, figure.subplots()
-
-
-def _plot(figure: Figure, name: str, *, alt: str, caption: str) -> Plot:
-    held = io.StringIO()
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
-        figure.savefig(held, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return Plot(_for_a_page(held.getvalue()), alt, caption)
-
-
-def _for_a_page(svg: str) -> Markup:
-    """The element alone: as wide as its column, in the page's colours and letters, with the ids it uses."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r' (width|height)="[0-9.]+pt"', "", svg)
-    svg = re.sub(r"<style.*?</style>", "", svg, count=1, flags=re.DOTALL)
-    svg = re.sub(r" font-family: [^;\"]+;", "", svg)
-    svg = re.sub("|".join(_VARIABLES), lambda found: f"var(--{_VARIABLES[found[0]]})", svg)
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
-    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
-    return Markup(svg)

@@ -16,12 +16,12 @@ from matplotlib.colors import to_hex
 from veridical import __version__
 from veridical.models.card import Estimate
 from veridical.reports.benchmark import figures
-from veridical.reports.benchmark.figures import Plot
 from veridical.reports.benchmark.measured import Measured, Results
 from veridical.reports.benchmark.outcomes import Picture, look_at, outcomes
 from veridical.reports.benchmark.table_formats import estimate_parts
 from veridical.reports.benchmark.tables import Table, all_tables, perturbation_by_generator
 from veridical.reports.escaping import visible
+from veridical.reports.svg import Plot
 from veridical.results import Verdict
 
 # Of each kind of error and detector.

@@ -1,0 +1,256 @@
+"""A miner: answers signed challenges of validators with what a detector says of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from bittensor.http_auth import HEADER_HOTKEY, NonceStore
+from fastapi import FastAPI, Request, Response
+
+from veridical import __version__
+from veridical.analysis import judge
+from veridical.detectors import Detector
+from veridical.errors import ModelError
+from veridical.network._http import ANSWERED, Counts, json_response, metrics_text, new_app, read_body
+from veridical.network._metagraph_view import MetagraphView
+from veridical.network.admission import StakeQueue, TokenBuckets
+from veridical.network.chain import Chain
+from veridical.network.identity import Signer
+from veridical.network.protocol import (
+    DETECT_PATH,
+    INFO_PATH,
+    ChallengeMessage,
+    Modality,
+    Refusal,
+    Reply,
+    sign_reply,
+    verify_request,
+)
+from veridical.results import ModelInfo, Report
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Whom a miner serves, and how many.
+
+    Callers must be registered with a permit and at least `minimum_stake` rao, unless `allow_unregistered`;
+    those of the `blacklist` (hotkeys) never are. Each hotkey has `rate` requests a second and `burst` at once;
+    `jobs` files are judged at a time, `queue` more wait, the largest stake first.
+    """
+
+    minimum_stake: int = 0
+    allow_unregistered: bool = False
+    blacklist: frozenset[str] = frozenset()
+    rate: float = 5.0
+    burst: int = 20
+    jobs: int = 1
+    queue: int = 16
+    uploads: int = 32
+    metagraph_seconds: float = 12.0
+
+
+class Miner:
+    """Judges what validators send, and signs what it says.
+
+    `detector` gives the one to use now, such as `LiveDetector.current`. It is made within a running event loop
+    or before one, and used by one.
+    """
+
+    modalities = (Modality.IMAGE,)
+
+    def __init__(
+        self,
+        detector: Callable[[], Detector],
+        signer: Signer,
+        chain: Chain,
+        nonces: NonceStore,
+        rules: Rules = Rules(),
+    ) -> None:
+        self.counts = Counts()
+        self.rules = rules
+        self._detector = detector
+        self._signer = signer
+        self._nonces = nonces
+        self._view = MetagraphView(chain, seconds=rules.metagraph_seconds)
+        self._buckets = TokenBuckets(rate=rules.rate, burst=rules.burst)
+        self._queue = StakeQueue(served=rules.jobs, waiting=rules.queue)
+        self._uploading = 0
+        self._judges = ThreadPoolExecutor(rules.jobs, thread_name_prefix="judge")
+        self._judged = 0
+        self._judging_seconds = 0.0
+
+    async def detect(self, request: Request) -> Response:
+        """The signed answer to a challenge; raises `Refusal`. What costs least is checked first."""
+        received = time.monotonic()
+        query = request.scope["query_string"].decode("ascii", "replace")
+        challenge = ChallengeMessage.from_query(query)
+        if challenge.modality not in self.modalities:
+            raise Refusal("unsupported_modality", f"This miner does not judge {challenge.modality}s.")
+        headers = dict(request.headers)
+        stake = await self._stake_of_claimed(headers)
+        body = await self._read(request, challenge)
+        target = request.scope["raw_path"].decode("ascii", "replace") + "?" + query
+        caller = await asyncio.to_thread(
+            verify_request,
+            headers,
+            body,
+            target=target,
+            receiver=self._signer.ss58_address,
+            nonces=self._nonces,
+        )
+        self._buckets.take(caller.hotkey_ss58)
+        report = await self._judge_in_turn(body, stake, received + challenge.deadline_ms / 1e3)
+        reply = _reply(challenge, body, str(caller.nonce_ns), report, (time.monotonic() - received) * 1e3)
+        content = reply.encode()
+        signed = sign_reply(self._signer, target, content, receiver=caller.hotkey_ss58)
+        self.counts.add(ANSWERED)
+        _log.info("answered %s for %s in %.0f ms", challenge.challenge, caller.hotkey_ss58, reply.latency_ms)
+        return Response(content, headers=signed, media_type="application/json")
+
+    async def info(self) -> Response:
+        """Who this is, what it takes, and what judges now."""
+        detector = await asyncio.to_thread(self._detector)
+        return json_response(
+            {
+                "protocol": "btauth/1",
+                "version": __version__,
+                "hotkey": self._signer.ss58_address,
+                "modalities": self.modalities,
+                "limits": {
+                    modality: {"bytes": modality.most_bytes, "seconds": modality.most_seconds}
+                    for modality in self.modalities
+                },
+                "model": ModelInfo(detector.name, detector.version, detector.sha256),
+            }
+        )
+
+    def metrics(self) -> Response:
+        """What happened so far, for Prometheus."""
+        return metrics_text(
+            [
+                (
+                    "veridical_requests_total",
+                    "counter",
+                    "Requests by what became of them.",
+                    self.counts.samples(),
+                ),
+                ("veridical_waiting", "gauge", "Requests that wait for a judge.", [({}, self._queue.waiting)]),
+                ("veridical_judged_total", "counter", "Files judged.", [({}, self._judged)]),
+                (
+                    "veridical_judging_seconds_total",
+                    "counter",
+                    "Time spent judging.",
+                    [({}, self._judging_seconds)],
+                ),
+                (
+                    "veridical_metagraph_age_seconds",
+                    "gauge",
+                    "Since the metagraph was read.",
+                    [({}, self._view.age)],
+                ),
+            ]
+        )
+
+    def close(self) -> None:
+        """Let the last ones finish."""
+        self._judges.shutdown()
+
+    async def _stake_of_claimed(self, headers: Mapping[str, str]) -> int:
+        """The stake of whom the request says it is from, before anything of it is read or believed."""
+        hotkey = headers.get(HEADER_HOTKEY.lower())
+        if not hotkey:
+            raise Refusal("malformed_auth", "The request is not signed.")
+        if hotkey in self.rules.blacklist:
+            raise Refusal("blacklisted", "This miner does not serve this hotkey.")
+        neuron = (await self._view.current()).by_hotkey(hotkey)
+        if self.rules.allow_unregistered:
+            return neuron.stake if neuron else 0
+        if neuron is None:
+            raise Refusal("not_registered", "The hotkey is not registered on this subnet.")
+        if not neuron.permit:
+            raise Refusal("no_permit", "The hotkey has no validator permit.")
+        if neuron.stake < self.rules.minimum_stake:
+            raise Refusal("not_enough_stake", f"The stake is below {self.rules.minimum_stake} rao.")
+        return neuron.stake
+
+    async def _read(self, request: Request, challenge: ChallengeMessage) -> bytes:
+        if self._uploading >= self.rules.uploads:
+            raise Refusal("queue_full", "Too many files are being sent.", retry_after=1)
+        self._uploading += 1
+        try:
+            return await read_body(
+                request, most_bytes=challenge.modality.most_bytes, seconds=challenge.deadline_ms / 1e3
+            )
+        finally:
+            self._uploading -= 1
+
+    async def _judge_in_turn(self, body: bytes, stake: int, deadline: float) -> Report:
+        too_late = Refusal("deadline_passed", "It was not its turn before the deadline.")
+        async with contextlib.AsyncExitStack() as place:
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    await place.enter_async_context(self._queue.place(stake))
+            except TimeoutError as error:
+                raise too_late from error
+            if time.monotonic() >= deadline:
+                raise too_late
+            return await asyncio.get_running_loop().run_in_executor(self._judges, self._judge, body)
+
+    def _judge(self, body: bytes) -> Report:
+        started = time.perf_counter()
+        try:
+            report = judge(body, path=None, detector=self._detector()).report
+        except ModelError as error:
+            _log.error("the detector fails: %s", error.message)
+            raise Refusal("model_failed", "The detector fails.") from error
+        self._judged += 1
+        self._judging_seconds += time.perf_counter() - started
+        if report.error:
+            raise Refusal(report.error.code, report.error.message, hint=report.error.hint)
+        return report
+
+
+def miner_app(miner: Miner) -> FastAPI:
+    """The miner's HTTP interface."""
+    app = new_app("Veridical miner", miner.counts)
+
+    @app.post(DETECT_PATH)
+    async def detect(request: Request) -> Response:
+        return await miner.detect(request)
+
+    @app.get(INFO_PATH)
+    async def info() -> Response:
+        return await miner.info()
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return json_response({"status": "ok"})
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return miner.metrics()
+
+    return app
+
+
+def _reply(challenge: ChallengeMessage, body: bytes, nonce: str, report: Report, latency_ms: float) -> Reply:
+    assert report.probability is not None  # a report without an error has all three
+    assert report.model is not None
+    return Reply(
+        challenge=challenge.challenge,
+        body_sha256=hashlib.sha256(body).hexdigest(),
+        request_nonce=nonce,
+        p=report.probability,
+        verdict=report.verdict,
+        model=report.model,
+        latency_ms=latency_ms,
+    )

@@ -1,0 +1,148 @@
+"""Where challenges get their pictures: labelled sets, folders of known fakes, and fakes made on the spot.
+
+A source is an iterator of `Offer`: it says what it has, and makes pixels only of what is taken. Whatever makes
+pictures by name (a text-to-image model of a hub) becomes a source in the same way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from veridical.data.perturbations import Pixels, screenshot
+from veridical.data.samples import Sample, load_pixels, read_samples
+from veridical.errors import SourceError
+from veridical.media.sources import EXTENSIONS
+from veridical.results import Label
+
+Remake = Callable[[Pixels], Pixels]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A picture that a source has.
+
+    `origin` names it for good: the same picture has the same one each time, and it says nothing of the label.
+    `load` gives its pixels, and may take long; it raises `VeridicalError` when there are none. `is_known`: it
+    is made from a picture that everyone can look up.
+    """
+
+    origin: str
+    label: Label
+    generator: str
+    source: str
+    load: Callable[[], Pixels]
+    modality: str = "image"
+    is_known: bool = False
+
+
+def offers_of(samples: Iterable[Sample]) -> list[Offer]:
+    """A labelled set as it is."""
+    return [
+        Offer(_origin(sample), sample.label, sample.generator, sample.source, _loading(sample))
+        for sample in samples
+    ]
+
+
+def fakes_in(folder: Path) -> list[Offer]:
+    """Every picture in a folder of known fakes, whatever it is called; a folder in it names the generator."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in EXTENSIONS and path.is_file()]
+    if not paths:
+        raise SourceError(f"There are no pictures in {folder}.", code="no_matches")
+    return offers_of(
+        Sample(
+            path=path,
+            label=Label.FAKE,
+            generator=path.parent.name if path.parent != folder else folder.name,
+            source=folder.name,
+            group=folder.name,
+        )
+        for path in paths
+    )
+
+
+def reconstructions(reals: Iterable[Offer], remake: Remake, generator: str) -> list[Offer]:
+    """For each real picture the fake that `remake` makes of it: the same content, other traces."""
+    return [
+        Offer(
+            origin=_renamed(real.origin, generator),
+            label=Label.FAKE,
+            generator=generator,
+            source=real.source,
+            load=_remaking(real.load, remake),
+            is_known=real.is_known,
+        )
+        for real in reals
+    ]
+
+
+def canaries(known: Iterable[Offer], remake: Remake, generator: str) -> list[Offer]:
+    """Traps for miners that look pictures up: of each known real picture a re-photograph and a fresh fake.
+
+    Both are re-photographed, so that being so says nothing. Who recognises the original calls the fake real.
+    """
+    reals = [offer for offer in known if offer.label is Label.REAL]
+    fakes = reconstructions(reals, remake, generator)
+    return [
+        Offer(
+            origin=_renamed(offer.origin, "photographed"),
+            label=offer.label,
+            generator=offer.generator,
+            source=offer.source,
+            load=_remaking(offer.load, _photographed),
+            is_known=True,
+        )
+        for offer in (*reals, *fakes)
+    ]
+
+
+def autoencoder(folder: Path) -> Remake:
+    """The tiny autoencoder in a folder as something that makes fakes; needs PyTorch."""
+    from veridical.generation.reconstruct import load_autoencoder, reconstruct
+
+    loaded = load_autoencoder(folder)
+    return lambda pixels: reconstruct(pixels, loaded)
+
+
+def labelled(data: str, split: str | None = None) -> list[Offer]:
+    """The set that `data` names; see `veridical.data.samples.read_samples`."""
+    return offers_of(read_samples(data, split))
+
+
+def shuffled(offers: Sequence[Offer], label: Label, rng: random.Random) -> Iterator[Offer]:
+    """Those of a label in random order."""
+    chosen = [offer for offer in offers if offer.label is label]
+    rng.shuffle(chosen)
+    return iter(chosen)
+
+
+def by_turns(*sources: Iterator[Offer]) -> Iterator[Offer]:
+    """An offer of each source in turn, until all are empty."""
+    rows = itertools.zip_longest(*sources)
+    return (offer for row in rows for offer in row if offer is not None)
+
+
+def _origin(sample: Sample) -> str:
+    return hashlib.sha256(f"{sample.sha256 or sample.name} {sample.box}".encode()).hexdigest()
+
+
+def _renamed(origin: str, what: str) -> str:
+    return hashlib.sha256(f"{origin} {what}".encode()).hexdigest()
+
+
+def _loading(sample: Sample) -> Callable[[], Pixels]:
+    return lambda: load_pixels(sample)
+
+
+def _remaking(load: Callable[[], Pixels], remake: Remake) -> Callable[[], Pixels]:
+    return lambda: remake(load())
+
+
+def _photographed(pixels: Pixels) -> Pixels:
+    return screenshot(pixels, np.random.default_rng())

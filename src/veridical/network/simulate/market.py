@@ -1,0 +1,183 @@
+"""The market over many epochs: each validator's history is scored by a rule, and Yuma settles the weights.
+
+Challenges and answers are drawn once and are the same under every rule and reveal period, so that what differs
+is the rule's doing. Weights count `reveal_period` epochs after they were set, and nobody sees them before; with
+0 they are set in the open, and the copier, who sets last, sees those of this very epoch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from veridical.network import yuma
+from veridical.network.replay import ClosedChallenge, replay
+from veridical.network.scoring import RULES, Scoring
+from veridical.network.simulate.miners import Floats, Miner, population
+from veridical.network.simulate.validators import VALIDATORS, Media, Validator, copied, record_history
+
+# The last is long enough that what a copier sees is out of date.
+REVEAL_PERIODS = (0, 1, 3, 12)
+
+# Bittensor's default, and the ledger's.
+USUAL_REVEAL_PERIOD = 1
+
+# Blocks from epoch to epoch, as on the chain.
+_TEMPO = 360
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """What one rule and reveal period paid.
+
+    `incentive` is (epochs, miners), `dividends` (epochs, validators).
+    """
+
+    miners: Sequence[Miner]
+    validators: Sequence[Validator]
+    incentive: Floats
+    dividends: Floats
+
+    @functools.cached_property
+    def earnings(self) -> dict[str, float]:
+        """Each miner's share of all that miners were paid."""
+        paid = self.incentive.sum(axis=0)
+        total = paid.sum()
+        shares = paid / total if total > 0 else paid
+        return dict(zip((miner.name for miner in self.miners), shares.tolist(), strict=True))
+
+    @property
+    def spearman(self) -> float:
+        """Spearman's correlation of the honest miners' true skill and earnings; 0 if nobody earned."""
+        honest = [miner for miner in self.miners if miner.kind == "honest"]
+        earned = [self.earnings[miner.name] for miner in honest]
+        if len(set(earned)) < 2:
+            return 0.0
+        return float(spearmanr([miner.skill for miner in honest], earned).statistic)
+
+    @property
+    def weakest_honest(self) -> float:
+        """The share of the honest miner that earned least; all of them are better than chance."""
+        return min(self.earnings[miner.name] for miner in self.miners if miner.kind == "honest")
+
+    @property
+    def paying_cheats(self) -> tuple[str, ...]:
+        """Cheats that earned as much as the weakest honest miner, or more."""
+        cheats = [miner.name for miner in self.miners if miner.kind == "cheat"]
+        return tuple(name for name in cheats if self.earnings[name] >= self.weakest_honest)
+
+    @property
+    def dividend_ratios(self) -> dict[str, float]:
+        """Dividends for each unit of stake in the second half of all epochs; 1 is the honest mean."""
+        late = self.dividends[len(self.dividends) // 2 :].sum(axis=0)
+        stakes = np.array([validator.stake for validator in self.validators])
+        is_honest = np.array([validator.kind == "honest" for validator in self.validators])
+        honest = late[is_honest].sum() / stakes[is_honest].sum()
+        ratios = late / stakes / honest if honest > 0 else np.zeros(len(late))
+        return dict(zip((validator.name for validator in self.validators), ratios.tolist(), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """All markets of a run: by rule, then by reveal period."""
+
+    epochs: int
+    seed: int
+    media: Media
+    miners: Sequence[Miner]
+    validators: Sequence[Validator]
+    markets: Mapping[str, Mapping[int, Market]]
+
+
+def simulate(
+    epochs: int, seed: int, *, media: Media | None = None, settings: Scoring | None = None
+) -> Simulation:
+    """Every rule under every reveal period; the same seed gives the same numbers.
+
+    `settings` are those of all validators, but for the rule.
+    """
+    media = media or Media()
+    settings = settings or Scoring()
+    rng = np.random.default_rng(seed)
+    miners = population(epochs, rng)
+    histories = {
+        validator.name: record_history(validator, miners, epochs, media, rng)
+        for validator in VALIDATORS
+        if validator.challenges_per_epoch
+    }
+    markets = {}
+    for rule in RULES:
+        rows = _rows(histories, miners, epochs, dataclasses.replace(settings, rule=rule))
+        markets[rule] = {period: settle(miners, rows, period) for period in REVEAL_PERIODS}
+    return Simulation(epochs, seed, media, miners, VALIDATORS, markets)
+
+
+def settle(miners: Sequence[Miner], rows: Floats, reveal_period: int) -> Market:
+    """Yuma over all epochs; `rows`, (epochs, validators, miners), is what each set, the copier nothing yet."""
+    counted = _counted(rows, reveal_period)
+    stakes = np.array([validator.stake for validator in VALIDATORS])
+    epochs, first = len(rows), len(VALIDATORS)
+    n = first + len(miners)
+    incentive, dividends = np.zeros((epochs, len(miners))), np.zeros((epochs, first))
+    bonds = np.zeros((n, n))
+    stake = np.concatenate([np.round(stakes * 1e12), np.zeros(len(miners))]).astype(np.int64)
+    for epoch in range(epochs):
+        weights = np.zeros((n, n))
+        weights[:first, first:] = counted[epoch]
+        block = (epoch + 1) * _TEMPO
+        ended = yuma.run_epoch(
+            yuma.Subnet(
+                block=block,
+                stake=stake,
+                last_update=np.full(n, block - 1),
+                # All in the beginning; whoever joins later has no weights until then.
+                registered=np.zeros(n, np.int64),
+                permit=stake > 0,
+                weights=weights,
+                entries=weights > 0,
+                bonds=bonds,
+                bonded_until=1,
+            ),
+            yuma.Rules(),
+        )
+        incentive[epoch], dividends[epoch] = ended.incentive[first:], ended.dividends[:first]
+        bonds = ended.bonds
+    return Market(miners, VALIDATORS, incentive, dividends)
+
+
+def _rows(
+    histories: Mapping[str, Sequence[ClosedChallenge]], miners: Sequence[Miner], epochs: int, settings: Scoring
+) -> Floats:
+    rows = np.zeros((epochs, len(VALIDATORS), len(miners)))
+    columns = {miner.name: place for place, miner in enumerate(miners)}
+    for place, validator in enumerate(VALIDATORS):
+        for settled in replay(histories.get(validator.name, ()), settings):
+            for name, weight in settled.weights.items():
+                rows[settled.epoch, place, columns[name]] = weight
+    return rows
+
+
+def _counted(rows: Floats, reveal_period: int) -> Floats:
+    """The weights that count in each epoch, with those that the copier made of what it then could see.
+
+    A copier that commits in epoch e sees what counts in e, set in e - p; its copy counts in e + p, beside what
+    the others set in e.
+    """
+    stakes = np.array([validator.stake for validator in VALIDATORS])
+    counted = _delayed(rows, reveal_period)
+    copies = np.array([copied(visible, stakes) for visible in counted])
+    place = next(i for i, validator in enumerate(VALIDATORS) if not validator.challenges_per_epoch)
+    counted[:, place] = _delayed(copies, reveal_period)
+    return counted
+
+
+def _delayed(rows: Floats, epochs: int) -> Floats:
+    """What was set so many epochs before; nothing in the first ones."""
+    delayed = np.zeros_like(rows)
+    delayed[epochs:] = rows[: max(0, len(rows) - epochs)]
+    return delayed
