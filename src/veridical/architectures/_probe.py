@@ -14,8 +14,8 @@ class Probe(nn.Module):
     """Pixels to logits: the embedding of a tower, then a head on it.
 
     `backbone`, `blocks` and `patches`: see `clip.tower`. `trainable` says what of the tower is open to
-    training: `head` (nothing, only the head is), `norms` (its layer normalisations), a number (its last blocks),
-    `all`. Raises `ValueError` for anything else.
+    training: `head` (nothing, only the head is), `norms` (its layer normalisations), a number (its last
+    blocks), `all`. Raises `ValueError` for anything else.
     """
 
     def __init__(
