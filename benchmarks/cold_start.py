@@ -3,7 +3,7 @@
 Both are whole processes that run the same network with the same parameters on the same view of the same
 picture, interleaved; the figure is user + system CPU time, because wall time on shared cores means nothing.
 
-    python benchmarks/cold_start.py examples/real_rocket.jpg
+    python benchmarks/cold_start.py examples/real_rocket.jpg --checkpoint runs/clip_aligned/best.safetensors
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ from veridical.detectors import DEFAULT_DETECTOR
 from veridical.models.store import find_bundle
 
 _PEER = """
-import sys
+import importlib, json, sys
 import numpy, PIL.Image, torch
-from safetensors.torch import load_file
-from veridical.architectures import npr
+from safetensors import safe_open
 from veridical.detectors.bundle import crop_views
 from veridical.models.card import parse_card
 from pathlib import Path
-folder = Path(sys.argv[2])
+picture, card, checkpoint = sys.argv[1:]
+card = parse_card(Path(card).read_bytes())
 torch.set_num_threads(1)
-model = npr.build()
-model.load_state_dict(load_file(folder / "model.safetensors"))
+with safe_open(checkpoint, "pt") as file:
+    settings = json.loads(file.metadata()["veridical"]).get("settings", {})
+    parameters = {name: file.get_tensor(name) for name in file.keys()}
+model = importlib.import_module(f"veridical.architectures.{card.architecture}").build(**settings)
+model.load_state_dict(parameters)
 model.eval()
-card = parse_card((folder / "card.json").read_bytes())
-pixels = numpy.asarray(PIL.Image.open(sys.argv[1]).convert("RGB"))
+pixels = numpy.asarray(PIL.Image.open(picture).convert("RGB"))
 with torch.inference_mode():
     for view in crop_views(pixels, card.input):
         print(model(torch.from_numpy(view[None].copy())).item())
@@ -53,11 +55,14 @@ def main() -> None:
     """Print the median of each and of their ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("picture")
+    parser.add_argument("--detector", default=DEFAULT_DETECTOR, help="A bundle's name or folder.")
+    parser.add_argument("--checkpoint", required=True, help="The checkpoint it was exported from.")
     parser.add_argument("--rounds", type=int, default=11)
     arguments = parser.parse_args()
-    folder = find_bundle(DEFAULT_DETECTOR).folder
-    ours = [str(Path(sys.executable).parent / "veridical"), "detect", "--format", "jsonl", arguments.picture]
-    peer = [sys.executable, "-c", _PEER, arguments.picture, str(folder)]
+    card = find_bundle(arguments.detector).folder / "card.json"
+    program = str(Path(sys.executable).parent / "veridical")
+    ours = [program, "detect", "--detector", arguments.detector, "--format", "jsonl", arguments.picture]
+    peer = [sys.executable, "-c", _PEER, arguments.picture, str(card), arguments.checkpoint]
     times = [(cpu_seconds(ours), cpu_seconds(peer)) for _ in range(arguments.rounds + 1)][1:]
     ratios = [theirs / mine for mine, theirs in times]
     print(f"veridical {veridical.__version__}, {arguments.rounds} interleaved rounds after one to warm up")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from veridical.data.samples import Sample, load_pixels, read_samples
+from veridical.detectors.bundle import crop_views
 from veridical.training.experiment import Experiment, load_experiment
 from veridical.training.export import load_model
 from veridical.training.judging import logits_of, predict_by
@@ -47,13 +48,11 @@ def test_logits_are_those_of_the_network_in_the_checkpoint(
     run = Run(tmp_path / "run", say=quiet)
     path = train_on(experiment, samples, samples, run)
     model = load_model(path)[1]
-    pictures = [load_pixels(sample) for sample in samples]
-    if experiment.input.kind == "resize":
-        side = (experiment.input.size,) * 2
-        method = PIL.Image.Resampling.BILINEAR
-        pictures = [np.asarray(PIL.Image.fromarray(p).resize(side, method)) for p in pictures]
     with torch.inference_mode():
-        expected = [model(torch.from_numpy(pixels[None].copy())).item() for pixels in pictures]
+        expected = [
+            np.mean([model(torch.from_numpy(view[None].copy())).item() for view in views])
+            for views in (crop_views(load_pixels(sample), experiment.input) for sample in samples)
+        ]
     assert logits_of(experiment, path, samples, run) == pytest.approx(expected, abs=1e-4)
 
 
