@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -24,7 +26,8 @@ def test_the_commands_of_the_readme_exist() -> None:
         assert (ROOT / name).stat().st_mode & 0o100
 
 
-def test_the_page_of_detectors_is_made_of_the_stored_predictions() -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "detectors"), "--check"]
+@pytest.mark.parametrize("script", ["detectors"])
+def test_the_measured_pages_are_made_of_the_stored_predictions(script: str) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / script), "--check"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

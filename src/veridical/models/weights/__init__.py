@@ -8,5 +8,6 @@ the import of `onnx`. Its hashes are verified like everyone else's.
 from __future__ import annotations
 
 PINNED: dict[str, str] = {
-    "npr_shared": "6253832934bbdbe50f4cd1d204d3c84646cacadfe12c8d31f462cb400e304fad",
+    "clip_aligned": "b9a5c448f5b67e788d43162bc52426d031c972d102a96495e59ac866399dbd68",
+    "npr_shared": "3dffa7fbfdbe1f89aac20a49d069a3af4a95025a27f90cd2da260cf57151159e",
 }
