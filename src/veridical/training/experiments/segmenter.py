@@ -14,8 +14,8 @@ visible border.
 
     veridical train segmenter --data DATA -o runs/segmenter
 
-Hardware: one GPU, or hours on a CPU. What docs/detectors.md shows is one epoch of 128-pixel crops, two minutes of
-a core: `--set epochs=1 --set augmentation.crop=128`.
+Hardware: one GPU, or hours on a CPU. What docs/detectors.md shows is one epoch of 128-pixel crops, two minutes
+of a core: `--set epochs=1 --set augmentation.crop=128`.
 """
 
 from veridical.data.loader import Augmentation
