@@ -26,7 +26,7 @@ def test_the_commands_of_the_readme_exist() -> None:
         assert (ROOT / name).stat().st_mode & 0o100
 
 
-@pytest.mark.parametrize("script", ["detectors"])
+@pytest.mark.parametrize("script", ["detectors", "benchmark"])
 def test_the_measured_pages_are_made_of_the_stored_predictions(script: str) -> None:
     command = [sys.executable, str(ROOT / "scripts" / script), "--check"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
