@@ -20,3 +20,14 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 def print_json(value: object) -> None:
     """One JSON object, indented, in ASCII."""
     print(json.dumps(value, indent=2))
+
+
+def terse(cell: object) -> str:  # object: a cell, whose types are not imported with the command
+    """A cell of a table: text as it is, an estimate with its interval, "-" for what is not known."""
+    from veridical.models.card import Estimate
+
+    if not isinstance(cell, Estimate):
+        return str(cell) or "-"
+    if cell.value != cell.value:  # nan
+        return "-"
+    return f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]"

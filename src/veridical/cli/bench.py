@@ -14,7 +14,7 @@ import click
 from veridical.cli._extras import needs_extra
 from veridical.cli._leave_one_out import or_leave_one_out
 from veridical.cli._output import opened
-from veridical.cli._printing import print_table
+from veridical.cli._printing import print_table, terse
 from veridical.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def _print_fitting(table: Table) -> None:
     """The table, in as many parts as it takes for each to be no wider than `_WIDTH`."""
     click.echo(f"\n{table.title}")
     columns = [
-        [heading, *(_terse(row[place]) for row in table.rows)] for place, heading in enumerate(table.columns)
+        [heading, *(terse(row[place]) for row in table.rows)] for place, heading in enumerate(table.columns)
     ]
     first, *rest = columns
     while rest:
@@ -278,13 +278,3 @@ def _print_fitting(table: Table) -> None:
 
 def _width(column: Sequence[str]) -> int:
     return max(map(len, column)) + 2
-
-
-def _terse(cell: object) -> str:  # object: a cell, whose types are not imported with the command
-    from veridical.models.card import Estimate
-
-    if not isinstance(cell, Estimate):
-        return str(cell) or "-"
-    if cell.value != cell.value:  # nan
-        return "-"
-    return f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]"

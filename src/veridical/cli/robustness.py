@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from veridical.cli._extras import needs_extra
-from veridical.cli._printing import print_table
+from veridical.cli._printing import print_table, terse
 
 if TYPE_CHECKING:
     from veridical.evaluation.robustness import Cells, Robustness
@@ -84,7 +84,7 @@ def robustness(file: Path, format: str, rounds: int) -> None:
             click.echo(to_markdown(table))
         else:
             click.echo(f"\n{table.title}\n")
-            print_table([table.columns, *([_terse(cell) for cell in row] for row in table.rows)])
+            print_table([table.columns, *([terse(cell) for cell in row] for row in table.rows)])
 
 
 def _tables(measured: Mapping[str, Mapping[str, Robustness]], caption: str) -> Iterator[Table]:
@@ -120,13 +120,3 @@ def _tables(measured: Mapping[str, Mapping[str, Robustness]], caption: str) -> I
 def _n(cells: Cells) -> int:
     """The number of samples, or of a generator's fakes."""
     return cells["half_crossed"].n
-
-
-def _terse(cell: object) -> str:  # object: a cell, whose types are not imported with the command
-    from veridical.models.card import Estimate
-
-    if not isinstance(cell, Estimate):
-        return str(cell) or "-"
-    if cell.value != cell.value:  # nan
-        return "-"
-    return f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]"

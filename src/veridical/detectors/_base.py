@@ -58,6 +58,37 @@ class Detector(Protocol):
         """
 
 
+class Carded:
+    """The part of a detector that its card answers for."""
+
+    card: Card
+
+    @property
+    def name(self) -> str:
+        """As on the card."""
+        return self.card.name
+
+    @property
+    def version(self) -> str:
+        """As on the card."""
+        return self.card.version
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """As on the card."""
+        return self.card.thresholds
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the card carries a calibration."""
+        return self.card.calibration is not None
+
+    @property
+    def minimum(self) -> int:
+        """The least short side, pixels."""
+        return self.card.input.minimum
+
+
 def score_of_logits(logits: Sequence[float], card: Card | None) -> Score:
     """The score of a picture from the raw logits of its views: their mean, calibrated as the card says.
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from veridical.detectors._base import Detector
+from veridical.detectors._base import Carded, Detector
 from veridical.errors import ModelError, UnknownModelError, did_you_mean
 from veridical.models.card import Calibration, Card, Measurement, Paper, PixelInput, TrainingData
 from veridical.models.store import cache_folder
@@ -123,7 +123,7 @@ def load_part(part: Part, folder: Path, *, refused: Sequence[str]) -> Detector:
     return detector
 
 
-class Combination:
+class Combination(Carded):
     """What combinations have in common: they are told of by a card, made from the recipe and its parts."""
 
     def __init__(
@@ -156,31 +156,6 @@ class Combination:
             measured=recipe.measured,
             limits=recipe.limits,
         )
-
-    @property
-    def name(self) -> str:
-        """As in the recipe."""
-        return self.card.name
-
-    @property
-    def version(self) -> str:
-        """As in the recipe."""
-        return self.card.version
-
-    @property
-    def thresholds(self) -> Thresholds:
-        """As in the recipe."""
-        return self.card.thresholds
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether the recipe carries a calibration."""
-        return self.card.calibration is not None
-
-    @property
-    def minimum(self) -> int:
-        """The least short side, pixels."""
-        return self.card.input.minimum
 
 
 def _folder(family: str) -> Path:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from veridical.detectors._base import Pixels, require_size, score_of_logits
+from veridical.detectors._base import Carded, Pixels, require_size, score_of_logits
 from veridical.errors import ModelError, VeridicalError
 from veridical.models.bundle import Bundle
-from veridical.models.card import Card, PixelInput
-from veridical.results import Score, Thresholds
+from veridical.models.card import PixelInput
+from veridical.results import Score
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -28,7 +28,7 @@ class Box:
     width: int
 
 
-class BundleDetector:
+class BundleDetector(Carded):
     """The detector in a bundle: views as its card says, one run for each, calibrated mean of their logits.
 
     Views are run one by one: batches gain nothing on a CPU, and a score could depend on its neighbours.
@@ -36,34 +36,9 @@ class BundleDetector:
 
     def __init__(self, bundle: Bundle) -> None:
         """Raises `ModelError` (`malformed_bundle`) for a graph that ONNX Runtime cannot load."""
-        self.card: Card = bundle.card
+        self.card = bundle.card
         self.sha256 = bundle.sha256
         self._session = _start_session(bundle)
-
-    @property
-    def name(self) -> str:
-        """As on the card."""
-        return self.card.name
-
-    @property
-    def version(self) -> str:
-        """As on the card."""
-        return self.card.version
-
-    @property
-    def thresholds(self) -> Thresholds:
-        """As on the card."""
-        return self.card.thresholds
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether the card carries a calibration."""
-        return self.card.calibration is not None
-
-    @property
-    def minimum(self) -> int:
-        """The least short side, pixels."""
-        return self.card.input.minimum
 
     def detect(self, images: Sequence[Pixels]) -> list[Score]:
         """See `Detector.detect`."""

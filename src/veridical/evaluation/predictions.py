@@ -121,7 +121,7 @@ def judge_sample(
             yield Prediction(
                 detector=detector.name,
                 bundle=detector.sha256,
-                **_columns(sample, sha256),
+                **columns_of(sample, sha256),
                 score=score.probability,
                 logit=score.logit,
                 threshold_ai=_or_nan(detector.thresholds.ai),
@@ -182,14 +182,8 @@ def read_predictions(path: Path) -> list[Prediction]:
         raise DataError(f"{path} is not a file of predictions: {error}", code="bad_predictions") from error
 
 
-def as_arrays(predictions: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (n,), scores (n,) and logits (n,)."""
-    labels = np.array([int(Label[p.label.upper()]) for p in predictions])
-    return labels, np.array([p.score for p in predictions]), np.array([p.logit for p in predictions])
-
-
-def _columns(sample: Sample, sha256: str) -> dict[str, str]:
-    """What predictions and samples without one have in common."""
+def columns_of(sample: Sample, sha256: str) -> dict[str, str]:
+    """What a row says of its sample, whatever judged it; `box` is empty for the whole picture."""
     box = sample.box
     return {
         "path": sample.name,
@@ -202,11 +196,17 @@ def _columns(sample: Sample, sha256: str) -> dict[str, str]:
     }
 
 
+def as_arrays(predictions: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels (n,), scores (n,) and logits (n,)."""
+    labels = np.array([int(Label[p.label.upper()]) for p in predictions])
+    return labels, np.array([p.score for p in predictions]), np.array([p.logit for p in predictions])
+
+
 def _unjudged(
     sample: Sample, sha256: str, error: DataError, *, perturbation: str = "", detector: str = ""
 ) -> Unjudged:
     return Unjudged(
-        **_columns(sample, sha256),
+        **columns_of(sample, sha256),
         perturbation=perturbation,
         detector=detector,
         error=error.code,
@@ -262,7 +262,7 @@ def _storable(value: str | float) -> str | float:
 def _read_csv(path: Path) -> Iterator[Prediction]:
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         reader = csv.DictReader(file)
-        _require_columns(path, reader.fieldnames or [])
+        _requirecolumns_of(path, reader.fieldnames or [])
         for row in reader:
             where = f"{path}, line {reader.line_num}"
             if None in row:  # where `DictReader` puts the cells that have no column
@@ -272,7 +272,7 @@ def _read_csv(path: Path) -> Iterator[Prediction]:
 
 def _read_parquet(path: Path) -> Iterator[Prediction]:
     with pq.ParquetFile(path) as file:
-        _require_columns(path, file.schema_arrow.names)
+        _requirecolumns_of(path, file.schema_arrow.names)
         number = 0
         for batch in file.iter_batches():
             for row in batch.to_pylist():
@@ -280,7 +280,7 @@ def _read_parquet(path: Path) -> Iterator[Prediction]:
                 yield _row(row, f"{path}, row {number}")
 
 
-def _require_columns(path: Path, names: Sequence[str]) -> None:
+def _requirecolumns_of(path: Path, names: Sequence[str]) -> None:
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
         raise DataError(

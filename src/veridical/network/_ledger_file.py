@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from veridical.errors import NetworkError
+from veridical.network._sqlite import all_or_nothing
 from veridical.network.chain import CommitReveal, Hyperparameters
 
 # "vled" and a version: told apart from other SQLite files, and from a future kind of ledger.
@@ -162,15 +163,8 @@ def open_file(path: Path) -> sqlite3.Connection:
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
     """All that the block writes, or nothing; other processes wait for its end."""
-    with _sqlite_errors(path):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            connection.execute("COMMIT")
-        finally:
-            # After an error, unless SQLite has rolled back by itself (as it does when the disk is full).
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+    with _sqlite_errors(path), all_or_nothing(connection):
+        yield
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from veridical.errors import NetworkError
+from veridical.network._sqlite import all_or_nothing
 
 _VERSION = 1
 _BUSY_SECONDS = 30
@@ -39,15 +40,8 @@ def open_store(path: Path, *, application: int, tables: str) -> sqlite3.Connecti
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
     """All that the block writes, or nothing."""
-    with _sqlite_errors(path):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            connection.execute("COMMIT")
-        finally:
-            # After an error, unless SQLite has rolled back by itself (as it does when the disk is full).
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+    with _sqlite_errors(path), all_or_nothing(connection):
+        yield
 
 
 def _check(connection: sqlite3.Connection, path: Path, application: int) -> None:

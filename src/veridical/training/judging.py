@@ -13,7 +13,7 @@ import veridical
 from veridical.architectures._probe import Probe
 from veridical.data.samples import Sample, file_sha256
 from veridical.evaluation.calibration import fit_sigmoid
-from veridical.evaluation.predictions import Prediction
+from veridical.evaluation.predictions import Prediction, columns_of
 from veridical.training import checkpoint, loop
 from veridical.training.embeddings import Views, embed_views
 from veridical.training.experiment import Experiment
@@ -57,13 +57,7 @@ def predict_by(
         Prediction(
             detector=name,
             bundle=sha256,
-            path=sample.name,
-            sha256=sample.sha256 or file_sha256(sample.path),
-            box="" if box is None else f"{box.left},{box.top},{box.width},{box.height}",
-            label=sample.label.name.lower(),
-            generator=sample.generator,
-            source=sample.source,
-            group=sample.group,
+            **columns_of(sample, sample.sha256 or file_sha256(sample.path)),
             score=calibration.probability(logit),
             logit=logit,
             threshold_ai=np.nan,
@@ -72,7 +66,6 @@ def predict_by(
             content=sample.content,
         )
         for sample, logit in zip(samples, logits_of(experiment, path, samples, run).tolist(), strict=True)
-        for box in [sample.box]
     ]
 
 

@@ -1,0 +1,20 @@
+"""What the ledger and a validator's stores do alike with SQLite."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def all_or_nothing(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that the block writes, or nothing; other processes wait for its end."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        # After an error, unless SQLite has rolled back by itself (as it does when the disk is full).
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
