@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
-from veridical.architectures import clip_linear
+from veridical.architectures import clip, clip_linear
 from veridical.detectors.bundle import crop_views
 from veridical.models.card import PixelInput
 from veridical.models.graph import check_graph
 from veridical.training.export import to_onnx
+from veridical.training.quantisation import quantise_weights
 
 
 def names_to_train(trainable: str | int) -> set[str]:
@@ -86,3 +89,42 @@ def test_the_graph_agrees_with_torch_at_every_size() -> None:
         with torch.inference_mode():
             expected = model(torch.from_numpy(pixels)).numpy()
         np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["clip", "dinov2", "siglip"])
+@pytest.mark.parametrize(("blocks", "patches"), [([3], []), ([1], [2, 3]), ([1, 3], [1, 3]), ([2], [1])])
+def test_an_export_gives_the_same_logits(
+    family: clip.Family, blocks: list[int], patches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dataclasses.replace(clip.SETTINGS["clip-tiny"], family=family)
+    monkeypatch.setitem(clip.SETTINGS, "tiny", settings)
+    torch.manual_seed(0)
+    model = clip_linear.build("tiny", blocks, patches).eval()
+    exported = clip_linear.for_export(model)
+    pixels = torch.randint(0, 256, (2, 250, 230, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        torch.testing.assert_close(exported(pixels), model(pixels), atol=1e-5, rtol=0)
+
+
+def test_an_export_needs_no_second_matrix_in_its_last_block() -> None:
+    model = clip_linear.build("clip-tiny", [1], [3]).eval()
+    saved = 32 * 128  # clip-tiny's width by its hidden layer
+    before, after = (len(to_onnx(each)) for each in (model, clip_linear.for_export(model)))
+    assert before - after == pytest.approx(4 * saved, rel=0.2)
+
+
+def test_int8_weights_leave_a_logit_almost_where_it_was_and_depend_on_no_batch() -> None:
+    torch.manual_seed(0)
+    exported = clip_linear.for_export(clip_linear.build("clip-tiny", [1, 3], [2, 3]))
+    graph = to_onnx(exported)
+    small = quantise_weights(graph)
+    check_graph(small)
+    assert b"MatMulNBits" in small
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), dtype=np.uint8)
+    session = onnxruntime.InferenceSession(small)
+    (together,) = session.run(["logits"], {"pixels": pixels})
+    alone = [session.run(["logits"], {"pixels": one[None]})[0][0] for one in pixels]
+    np.testing.assert_allclose(together, alone, atol=1e-5, rtol=0)
+    with torch.inference_mode():
+        expected = exported(torch.from_numpy(pixels)).numpy()
+    np.testing.assert_allclose(together, expected, atol=0.02, rtol=0)

@@ -172,6 +172,50 @@ def test_a_flip_may_be_switched_off_or_made_certain() -> None:
         assert np.array_equal(always.apply(pixels, np.random.default_rng(seed)), pixels[:, ::-1])
 
 
+def test_a_rescaled_crop_shows_more_or_less_of_the_picture_in_the_same_number_of_pixels() -> None:
+    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (256, 256, 3))
+
+    def slope(factor: float) -> float:
+        plain = Augmentation(64, downscale=0, flip=0, reencoded=False, rescale=1.0, rescaled=(factor, factor))
+        row = plain.apply(ramp, np.random.default_rng(3))[32, 8:-8, 0].astype(float)
+        assert len(row) == 48
+        return float(np.polyfit(np.arange(48), row, 1)[0])
+
+    assert slope(0.5) == pytest.approx(2, rel=0.05)
+    assert slope(1.0) == pytest.approx(1)
+    assert slope(2.0) == pytest.approx(0.5, rel=0.05)
+
+
+def test_a_crop_is_made_smaller_only_as_far_as_the_picture_is_large_enough() -> None:
+    some = Augmentation(64, downscale=0, rescale=1.0, rescaled=(0.1, 0.1))
+    for side in (40, 64, 65, 90):
+        picture = np.random.default_rng(0).integers(0, 256, (side, 300, 3), dtype=np.uint8)
+        assert some.apply(picture, np.random.default_rng(1)).shape == (64, 64, 3)
+
+
+def test_what_forges_sees_the_crop_before_it_is_resized() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def forge(pixels: np.ndarray) -> np.ndarray:
+        seen.append(pixels.shape)
+        return pixels
+
+    picture = np.zeros((256, 256, 3), np.uint8)
+    half = Augmentation(64, downscale=0, rescale=1.0, rescaled=(0.5, 0.5))
+    assert half.apply(picture, np.random.default_rng(0), forge).shape == (64, 64, 3)
+    assert seen == [(128, 128, 3)]
+
+
+def test_weather_leaves_some_pictures_alone_and_changes_most() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    some = Augmentation(64, downscale=0, flip=0, reencoded=False, weather=2)
+    shown = [some.apply(picture, np.random.default_rng(seed)) for seed in range(60)]
+    untouched = sum(np.array_equal(each, picture) for each in shown)
+    assert 8 <= untouched <= 32  # a third, with chance
+    again = [some.apply(picture, np.random.default_rng(seed)) for seed in range(60)]
+    assert all(map(np.array_equal, shown, again))
+
+
 @pytest.mark.parametrize(
     "changes", [{"blur": 1.5}, {"flip": -0.1}, {"blur_sigma": (2.0, 1.0)}, {"jpeg_quality": (0, 100)}]
 )

@@ -112,3 +112,16 @@ def test_what_is_promised_of_a_source_is_kept_broken_or_not_measured() -> None:
     assert found["bad"].fpr == wilson(20, 150)
     never = promises(labels, scores, sources, Thresholds(ai=None, real=None), fpr=0.05)
     assert {promise.fpr.value for promise in never.values()} == {0.0}
+
+
+def test_fakes_of_one_publisher_that_look_real_withhold_the_verdict_real() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 1], [1000, 2000, 150])
+    logits = np.concatenate([rng.normal(-2, 0.5, 1000), rng.normal(2, 0.5, 2000), rng.normal(-2, 0.5, 150)])
+    publishers = ["camera"] * 1000 + ["art"] * 2000 + ["photo-like"] * 150
+    drowned = choose_thresholds(labels, logits, CERTAIN, fakes_called_real=0.1)
+    assert drowned.real is not None
+    seen = choose_thresholds(labels, logits, CERTAIN, fakes_called_real=0.1, publishers=publishers)
+    called = (probabilities(CERTAIN, logits[3000:]) <= (seen.real or 0)).sum()
+    assert wilson(int(called), 150).high <= 0.1
+    assert (seen.real or 0) < drowned.real

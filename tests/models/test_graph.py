@@ -61,6 +61,16 @@ def test_a_constant_in_another_file_is_refused(graph: bytes) -> None:
     assert code_for(graph, lambda model: model.graph.node.append(node)) == "unsafe_graph"
 
 
+def test_the_product_with_an_int8_matrix_is_accepted(graph: bytes) -> None:
+    node = helper.make_node("MatMulNBits", ["means", "means", "means"], ["unused"], domain="com.microsoft")
+
+    def add(model: onnx.ModelProto) -> None:
+        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+        model.graph.node.append(node)
+
+    assert code_for(graph, add) == "accepted"
+
+
 @pytest.mark.parametrize("domain", ["com.microsoft", "evil", "ai.onnx.contrib", "ai.onnx.ml"])
 def test_foreign_operators_are_refused(graph: bytes, domain: str) -> None:
     node = helper.make_node("Anything", ["means"], ["unused"], domain=domain)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from veridical.architectures import npr
-from veridical.data.samples import load_pixels, read_samples
+from veridical.data.samples import file_sha256, load_pixels, read_samples
 from veridical.detectors import load_detector
 from veridical.detectors.bundle import BundleDetector
 from veridical.errors import ModelError
@@ -71,6 +71,27 @@ def test_with_data_it_is_calibrated_and_measured_on_different_splits(
         assert estimate.low <= estimate.value <= estimate.high
     assert card.training is not None
     assert (card.training.n_real, card.training.n_fake) == (12, 12)
+    assert [(part.source, part.n_real, part.n_fake) for part in card.training.parts] == [
+        ("a", 6, 0),
+        ("b", 6, 0),
+        ("g", 0, 6),
+        ("h", 0, 6),
+    ]
+
+
+def test_the_card_says_what_makes_the_bundle_again(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "best.safetensors"
+    facts = {"experiment": "npr_shared", "seed": 3, "accepted_shortcuts": ["colour"]}
+    checkpoint.save(path, npr.build().state_dict(), facts)
+    made = export(path, tmp_path / "bundle", None, with_checkpoint=False, say=quiet).card.reproduction
+    assert made is not None
+    assert made.commands == (
+        "veridical train npr_shared -o runs/npr_shared --accept-shortcuts",
+        "veridical export runs/npr_shared/best.safetensors -o bundles/npr_shared --graph-only",
+    )
+    assert made.seed == 3
+    assert made.checkpoint_sha256 == file_sha256(path)
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(best: Path, tmp_path: Path) -> None:

@@ -201,6 +201,12 @@ def test_a_head_on_reconstructions_learns_what_the_autoencoder_leaves(
     assert not torch.equal(ours, theirs)
 
 
+def test_reconstructions_need_something_that_makes_them(folder: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(experiment("clip_linear", patches=[1]), solver="logistic", reconstructed=0.5)
+    with pytest.raises(UsageError, match="needs an autoencoder or an upscaler"):
+        heads.train(recipe, *splits(folder), Run(tmp_path / "run", say=quiet))
+
+
 def test_pictures_weigh_as_often_as_they_are_drawn() -> None:
     sizes = {("real", "a"): 9, ("real", "b"): 1, ("fake", "g"): 4}
     samples = [

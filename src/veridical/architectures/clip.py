@@ -116,9 +116,19 @@ class Block(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """The residual stream after this block."""
+        x = self.attended(x)
+        out: Tensor = x + self.fc2(self.hidden(x))
+        return out
+
+    def attended(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """The residual stream in the middle of this block, before the perceptron."""
         y = self.norm1(x)
-        x = x + self.out(_attend(self.query(y), self.key(y), self.value(y), self.heads))
-        return x + _perceptron(self.norm2(x), self.fc1, self.fc2, self.family)
+        out: Tensor = x + self.out(_attend(self.query(y), self.key(y), self.value(y), self.heads))
+        return out
+
+    def hidden(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n h"]:
+        """The perceptron's hidden layer, from the middle of the block; `fc2` is all that comes after it."""
+        return _activated(self.fc1(self.norm2(x)), self.family)
 
 
 class AttentionPool(nn.Module):
@@ -138,7 +148,8 @@ class AttentionPool(nn.Module):
         """The pooled token."""
         query = self.query(self.probe).expand(x.shape[0], -1, -1)
         y: Tensor = self.out(_attend(query, self.key(x), self.value(x), self.heads))
-        return (y + _perceptron(self.norm(y), self.fc1, self.fc2, "siglip"))[:, 0]
+        pooled: Tensor = y + self.fc2(_activated(self.fc1(self.norm(y)), "siglip"))
+        return pooled[:, 0]
 
 
 class Tower(nn.Module):
@@ -185,17 +196,26 @@ class Tower(nn.Module):
 
     def forward(self, pixels: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b features"]:
         """The embedding of each picture's centre view."""
-        x = self._tokens(centre_view(pixels, self.settings.size))
+        x = self.tokens(centre_view(pixels, self.settings.size))
         tokens, means = [], []
         for number, block in enumerate(self.blocks, start=1):
             x = block(x)
             if number in self.taken:
-                tokens.append(x[:, 0] if self.has_class_token else x.mean(dim=1))
+                tokens.append(self.token_of(x))
             if number in self.averaged:
-                means.append(x[:, int(self.has_class_token) :].mean(dim=1))
+                means.append(self.mean_of(x))
         return torch.cat([*tokens, *means], dim=1) if tokens or means else self._final(x)
 
-    def _tokens(self, view: UInt8[Tensor, "b s s 3"]) -> Float[Tensor, "b n d"]:
+    def token_of(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b d"]:
+        """The class token, or the mean over all tokens where there is none."""
+        return x[:, 0] if self.has_class_token else x.mean(dim=1)
+
+    def mean_of(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b d"]:
+        """The mean over the patch tokens."""
+        return x[:, int(self.has_class_token) :].mean(dim=1)
+
+    def tokens(self, view: UInt8[Tensor, "b s s 3"]) -> Float[Tensor, "b n d"]:
+        """The residual stream before the first block, of a view of the tower's size."""
         x = (view.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
         x = self.patch_embedding(x).flatten(2).transpose(1, 2)
         if self.has_class_token:
@@ -221,11 +241,7 @@ def _attend(
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
-def _perceptron(x: Float[Tensor, "b n d"], fc1: nn.Module, fc2: nn.Module, family: Family) -> Tensor:
-    y: Tensor = fc1(x)
+def _activated(y: Float[Tensor, "b n h"], family: Family) -> Float[Tensor, "b n h"]:
     if family == "clip":
-        y = quick_gelu(y)
-    else:
-        y = F.gelu(y, approximate="tanh" if family == "siglip" else "none")
-    out: Tensor = fc2(y)
-    return out
+        return quick_gelu(y)
+    return F.gelu(y, approximate="tanh" if family == "siglip" else "none")

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from veridical.architectures import clip
 from veridical.architectures._probe import Probe
 
 
@@ -46,5 +48,63 @@ def build(
 
 
 def for_export(model: nn.Module) -> nn.Module:
-    """The same; there is nothing to fold."""
-    return model.eval()
+    """Without the last block's second matrix where nothing but the head reads it."""
+    assert isinstance(model, Probe)
+    last = len(model.tower.blocks)
+    is_read = last in (*model.tower.taken, *model.tower.averaged)
+    return Folded(model).eval() if is_read else model.eval()
+
+
+class Folded(nn.Module):
+    """The same logits as a `Probe` on middle blocks, from fewer parameters.
+
+    The last block's second matrix and the head are linear with nothing between them, so they become one matrix
+    with a column for each summary of that block: 2.4 million parameters fewer in CLIP ViT-B/16.
+    """
+
+    def __init__(self, model: Probe) -> None:
+        super().__init__()
+        assert isinstance(model.head, LinearHead)
+        self.tower, last = model.tower, _last_block(model.tower)
+        summaries = [*((n, "token") for n in self.tower.taken), *((n, "mean") for n in self.tower.averaged)]
+        rows = model.head.fc.weight.detach().reshape(len(summaries), -1)
+        of_last = [row for (number, _), row in zip(summaries, rows, strict=True) if number == self._depth]
+        self.summaries = summaries
+        self.rows = nn.Parameter(rows.clone())
+        skip = torch.stack(of_last)
+        self.skip = nn.Linear(skip.shape[1], len(skip), bias=False)
+        self.skip.weight = nn.Parameter(skip)
+        self.out = nn.Linear(last.fc2.in_features, len(of_last))
+        self.out.weight = nn.Parameter(skip @ last.fc2.weight.detach())
+        self.out.bias = nn.Parameter(skip @ last.fc2.bias.detach())
+        self.bias = nn.Parameter(model.head.fc.bias.detach().clone())
+
+    @property
+    def _depth(self) -> int:
+        return len(self.tower.blocks)
+
+    def forward(self, pixels: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, " b"]:
+        """Logits; above 0 is towards fake."""
+        x = self.tower.tokens(clip.centre_view(pixels, self.tower.settings.size))
+        logits: Tensor = self.bias
+        for number, block in enumerate(self.tower.blocks[:-1], start=1):
+            x = block(x)
+            for (place, kind), row in zip(self.summaries, self.rows, strict=True):
+                if place == number:
+                    logits = logits + self._summary(x, kind) @ row
+        last = _last_block(self.tower)
+        x = last.attended(x)
+        columns = self.skip(x) + self.out(last.hidden(x))
+        kinds = [kind for place, kind in self.summaries if place == self._depth]
+        for column, kind in enumerate(kinds):
+            logits = logits + self._summary(columns, kind)[:, column]
+        return logits
+
+    def _summary(self, x: Float[Tensor, "b n d"], kind: str) -> Float[Tensor, "b d"]:
+        return self.tower.token_of(x) if kind == "token" else self.tower.mean_of(x)
+
+
+def _last_block(tower: clip.Tower) -> clip.Block:
+    last = tower.blocks[-1]
+    assert isinstance(last, clip.Block)
+    return last

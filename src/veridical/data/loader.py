@@ -25,6 +25,12 @@ from veridical.results import Label
 
 Forge = Callable[[Pixels], Pixels]
 
+_FILTERS = (
+    PIL.Image.Resampling.BILINEAR,
+    PIL.Image.Resampling.BICUBIC,
+    PIL.Image.Resampling.LANCZOS,
+)
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -35,8 +41,13 @@ class Augmentation:
     [`least_scale`, 1]; a random crop of `crop` pixels that keeps the grid's phase, from a smaller picture after
     it was tiled (without `tile`: enlarged, bicubic, until its short side is `crop`); with probability `blur` a
     Gaussian blur of a sigma drawn from `blur_sigma`; with probability `jpeg` a JPEG of a quality drawn from
-    `jpeg_quality`, both ends included; with probability `flip` mirrored; if `reencoded`, one random
-    re-encoding of at least `least_quality`.
+    `jpeg_quality`, both ends included; with probability `flip` mirrored; up to `weather` operations that
+    pictures meet on their way (`data.perturbations.weather`); if `reencoded`, one random re-encoding of at
+    least `least_quality`.
+
+    With probability `rescale` the crop is not of `crop` pixels but of `crop` divided by a factor drawn from
+    `rescaled` (as far as the picture is large enough), and it is resized to `crop` by one of three filters:
+    as when a whole picture is made smaller before it is shared, but after a reconstruction.
 
     Blur and JPEG are those of Sheng-Yu Wang et al.: CNN-Generated Images Are Surprisingly Easy to Spot... for
     Now, CVPR 2020, https://arxiv.org/abs/1912.11035 (there 0.1 or 0.5 each, sigma 0 to 3, quality 30 to 100,
@@ -55,11 +66,16 @@ class Augmentation:
     jpeg: float = 0.0
     jpeg_quality: tuple[int, int] = (30, 100)
     flip: float = 0.5
+    rescale: float = 0.0
+    rescaled: tuple[float, float] = (0.5, 1.0)
+    weather: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("downscale", "blur", "jpeg", "flip"):
+        for name in ("downscale", "blur", "jpeg", "flip", "rescale"):
             _require(0 <= getattr(self, name) <= 1, f"augmentation.{name} is a probability, 0 to 1")
         _require(0 <= self.blur_sigma[0] <= self.blur_sigma[1], "augmentation.blur_sigma is LEAST,MOST")
+        _require(0 < self.rescaled[0] <= self.rescaled[1], "augmentation.rescaled is LEAST,MOST, above 0")
+        _require(self.weather >= 0, "augmentation.weather is a number of operations")
         _require(
             1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 100,
             "augmentation.jpeg_quality is LEAST,MOST of 1 to 100",
@@ -76,18 +92,30 @@ class Augmentation:
             pixels = perturbations.resize(pixels, rng.uniform(self.least_scale, 1.0))
         if not self.tile and min(pixels.shape[:2]) < self.crop:
             pixels = perturbations.resize(pixels, self.crop / min(pixels.shape[:2]))
-        pixels = perturbations.aligned_crop(pixels, self.crop, rng)
+        pixels = perturbations.aligned_crop(pixels, self._side(pixels, rng), rng)
         if forge is not None:
             pixels = forge(np.ascontiguousarray(pixels))
+        if len(pixels) != self.crop:
+            filter = _FILTERS[int(rng.integers(len(_FILTERS)))]
+            pixels = perturbations.resize_to(np.ascontiguousarray(pixels), self.crop, filter)
         if self.blur and rng.random() < self.blur:
             pixels = perturbations.blur(pixels, rng.uniform(*self.blur_sigma))
         if self.jpeg and rng.random() < self.jpeg:
             pixels = _published_jpeg(pixels, rng, self.jpeg_quality)
         if rng.random() < self.flip:
             pixels = perturbations.flip(pixels)
+        if self.weather:
+            pixels = perturbations.weather(pixels, self.weather, rng)
         if self.reencoded:
             pixels = perturbations.reencode(pixels, rng, self.least_quality)
         return np.ascontiguousarray(pixels)
+
+    def _side(self, pixels: Pixels, rng: np.random.Generator) -> int:
+        """Of the crop, before it is resized: even, and no larger than the picture if that is large enough."""
+        if not self.rescale or rng.random() >= self.rescale:
+            return self.crop
+        side = 2 * round(self.crop / rng.uniform(*self.rescaled) / 2)
+        return max(self.crop, min(side, *pixels.shape[:2])) if side > self.crop else side
 
 
 @dataclass(frozen=True)

@@ -51,12 +51,15 @@ def predicted_set(
 ) -> PredictedSet:
     """The rows of one detector for untouched pictures: of that name or that hash, where one is given.
 
+    Rows that name no bundle (those of `training.cross_fit`) belong to any.
     Raises `UsageError` where nothing is left, or where rows of several detectors are.
     """
     chosen = tuple(
         row
         for row in rows
-        if row.perturbation == "none" and detector in ("", row.detector) and bundle in ("", row.bundle)
+        if row.perturbation == "none"
+        and detector in ("", row.detector)
+        and (not bundle or row.bundle in ("", bundle))
     )
     found = sorted({row.detector for row in chosen})
     if len(found) != 1:
@@ -150,7 +153,7 @@ def calibrate(
     new_labels, new_scores, new_logits = as_arrays(judged)
     return CalibrationReport(
         detector=fitted.rows[0].detector,
-        bundle=fitted.rows[0].bundle,
+        bundle=reported.rows[0].bundle,
         fit=_facts(fitted),
         report=_facts(reported),
         method=chosen,
@@ -202,6 +205,7 @@ def fit_operating_point(
         reals_called_ai=fpr,
         fakes_called_real=fakes_called_real,
         sources=[row.source for row in fitted.rows],
+        publishers=fitted.groups,
     )
     return calibration, thresholds
 
@@ -253,7 +257,7 @@ def limits_of(measurement: Measurement, thresholds: Thresholds) -> tuple[str, ..
     """What a reader of the card has to know about its numbers, in sentences."""
     area = measurement.metrics["auroc"]
     sentences = [
-        f"On generators and publishers it was not trained on its AUROC is {area.value:.2f} "
+        f"On publishers it was not trained on its AUROC is {area.value:.2f} "
         f"(95 % interval {area.low:.2f} to {area.high:.2f}, n = {area.n}); 0.5 is guessing.",
     ]
     missing = [name for name, value in (("ai", thresholds.ai), ("real", thresholds.real)) if value is None]
@@ -311,7 +315,8 @@ def _box_in_words(box: Box | None) -> str:
 
 def _require_one_detector(fitted: PredictedSet, reported: PredictedSet) -> None:
     found = {(row.detector, row.bundle) for chosen in (fitted, reported) for row in chosen.rows}
-    if len(found) != 1:
+    detectors, bundles = {name for name, _ in found}, {sha256 for _, sha256 in found if sha256}
+    if len(detectors) != 1 or len(bundles) > 1:
         names = ", ".join(sorted(f"{name} {sha256[:12]}".strip() for name, sha256 in found))
         raise UsageError(f"A calibration is that of one detector, and these are {names}.")
     for chosen in (fitted, reported):

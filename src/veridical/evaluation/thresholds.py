@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from veridical.evaluation.calibration import probabilities
 from veridical.evaluation.intervals import wilson
@@ -41,14 +42,16 @@ def choose_thresholds(
     reals_called_ai: float = MOST_REALS_CALLED_AI,
     fakes_called_real: float = MOST_FAKES_CALLED_REAL,
     sources: Sequence[str] = (),
+    publishers: Sequence[str] = (),
 ) -> Thresholds:
     """The widest verdicts that keep two promises on the calibration data.
 
     The error rate: `ai` is the lowest probability at which the Wilson upper bound of the share of reals at or
     above it is at most `reals_called_ai`; `real` the highest at which that of the fakes at or below it is at
     most `fakes_called_real`. With `sources`, one for each sample, the first also holds among the reals of each
-    source that has enough of them (see `is_measurable`). And the publishers must agree: at a threshold, the
-    calibration's own interval lies on the verdict's side of one half.
+    source that has enough of them (see `is_measurable`); with `publishers` the second among the fakes of each
+    publisher that has: fakes made to be taken for photographs are few, and drown among art. And the publishers
+    must agree: at a threshold, the calibration's own interval lies on the verdict's side of one half.
 
     Either is `None` if no probability qualifies, or if nothing of its own class would get the verdict. Where
     both leave room for one another, the two meet at the point of that room nearest 0.5.
@@ -56,10 +59,10 @@ def choose_thresholds(
     scores = probabilities(calibration, logits)
     low, high = np.array([calibration.interval(float(logit)) for logit in logits]).T
     reals, fakes = scores[labels == 0], scores[labels == 1]
-    by_source = _reals_by_source(labels, scores, sources).values()
-    strata = [some for some in by_source if is_measurable(len(some), reals_called_ai)]
-    ai = _lowest_accepted([reals, *strata], fakes, reals_called_ai, scores[low > 0.5])
-    mirrored = _lowest_accepted([-fakes], -reals, fakes_called_real, -scores[high < 0.5])
+    of_source = _measurable(scores, labels == 0, sources, reals_called_ai)
+    ai = _lowest_accepted([reals, *of_source], fakes, reals_called_ai, scores[low > 0.5])
+    of_publisher = _measurable(-scores, labels == 1, publishers, fakes_called_real)
+    mirrored = _lowest_accepted([-fakes, *of_publisher], -reals, fakes_called_real, -scores[high < 0.5])
     real = None if mirrored is None else -mirrored
     if ai is not None and real is not None and real >= ai:
         meeting = min(max(0.5, ai), real)
@@ -72,7 +75,7 @@ def promises(
 ) -> dict[str, Promise]:
     """For each source of reals whether its FPR at `thresholds.ai` stays below `fpr`, by its upper bound."""
     table = {}
-    for name, reals in _reals_by_source(labels, scores, sources).items():
+    for name, reals in _by_stratum(scores, labels == 0, sources).items():
         called = 0 if thresholds.ai is None else int((reals >= thresholds.ai).sum())
         rate = wilson(called, len(reals))
         table[name] = Promise(rate, rate.high <= fpr if is_measurable(len(reals), fpr) else None)
@@ -88,11 +91,17 @@ def is_measurable(n: int, rate: float) -> bool:
     return n >= LEAST_IN_STRATUM and wilson(0, n).high <= rate
 
 
-def _reals_by_source(labels: Labels, scores: Scores, sources: Sequence[str]) -> dict[str, Scores]:
-    """Nothing where no sources are named."""
-    named = np.asarray(sources, dtype=np.str_)
-    of_reals = sorted(set(named[labels == 0].tolist())) if len(named) else []
-    return {name: scores[(labels == 0) & (named == name)] for name in of_reals}
+def _measurable(
+    scores: Scores, chosen: npt.NDArray[np.bool_], strata: Sequence[str], rate: float
+) -> list[Scores]:
+    return [some for some in _by_stratum(scores, chosen, strata).values() if is_measurable(len(some), rate)]
+
+
+def _by_stratum(scores: Scores, chosen: npt.NDArray[np.bool_], strata: Sequence[str]) -> dict[str, Scores]:
+    """The chosen scores of each stratum; nothing where no strata are named."""
+    named = np.asarray(strata, dtype=np.str_)
+    found = sorted(set(named[chosen].tolist())) if len(named) else []
+    return {name: scores[chosen & (named == name)] for name in found}
 
 
 def _lowest_accepted(wrong: Sequence[Scores], right: Scores, limit: float, candidates: Scores) -> float | None:

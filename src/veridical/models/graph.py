@@ -10,6 +10,9 @@ from veridical.errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
+# ONNX Runtime's product with a matrix that is stored in int8: the one operator of another domain that is run.
+_ALLOWED = {("com.microsoft", "MatMulNBits")}
+
 
 def check_graph(graph: bytes) -> None:
     """Refuse a graph that could read other files, run foreign operators or give numbers that are not finite.
@@ -69,11 +72,12 @@ def _tensors(graphs: list[onnx.GraphProto], nodes: list[onnx.NodeProto]) -> Iter
 
 def _refuse_foreign_operators(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
     # A function of the model's own could also redefine a standard operator.
-    domains = {node.domain for node in nodes} | {function.domain for function in model.functions}
-    if model.functions or not domains <= {"", "ai.onnx"}:
+    used = {(node.domain, node.op_type) for node in nodes if node.domain not in {"", "ai.onnx"}}
+    if model.functions or not used <= _ALLOWED:
+        foreign = sorted(f"{domain}.{name}" for domain, name in used - _ALLOWED)
         raise ModelError(
-            f"model.onnx uses operators of {sorted(domains)} and defines {len(model.functions)} of its own; "
-            "only ONNX's standard operators are run.",
+            f"model.onnx uses the operators {foreign} and defines {len(model.functions)} of its own; "
+            "only ONNX's standard operators and MatMulNBits are run.",
             code="unsafe_graph",
             hint="Export the graph with its functions inlined.",
         )

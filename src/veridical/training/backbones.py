@@ -29,7 +29,7 @@ from veridical.architectures.clip import Settings, Tower
 from veridical.errors import MissingExtraError, ModelError, UnknownModelError, did_you_mean
 from veridical.models.files import replace_file
 from veridical.models.parameters import read_parameters
-from veridical.models.store import cache_folder, is_offline
+from veridical.models.snapshots import cache_folder, is_offline
 from veridical.models.wheels import CLIP_VIT_B16
 
 if TYPE_CHECKING:

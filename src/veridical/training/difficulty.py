@@ -16,8 +16,9 @@ from veridical.data.samples import counts
 from veridical.errors import UsageError
 from veridical.models.card import Estimate
 from veridical.training.experiment import Experiment
+from veridical.training.heads import trains_head_alone
 from veridical.training.loop import Run
-from veridical.training.run import splits_of, train_on, trains_head_alone
+from veridical.training.run import splits_of, train_on
 
 
 @dataclass(frozen=True)

@@ -47,12 +47,15 @@ class Experiment:
     (scales and shifts of normalisations), `last:K` (the last K transformer blocks) or `lora:R` (changes of rank
     R to attention's queries and values); see `training.tuning`.
 
-    With probability `reconstructed` a fake gives its place to a real crop of its batch as the autoencoder in
-    the folder `reconstruct` gives that back.
+    With probability `reconstructed` a fake gives its place to a real crop of its batch as an autoencoder or an
+    upscaler gives that back; `reconstruct` names one or several of these (see `generation.forge`).
 
     A head alone on a frozen tower is trained on cached embeddings of `copies` augmented views of each picture
     (0: the views of the bundle, untouched), by the `solver` `adam`, or by `logistic` regression with the
     `inverse_penalty` (0: validation chooses one); there `reconstructed` is the share of the fakes' weight.
+
+    With `folds` such a head is trained on train and val together, and calibrated by so many others that have
+    not seen the publishers whom they judge; see `training.cross_fit`.
 
     `data` is where the samples are, from the working directory: one set, or several joined by `;`, as
     `read_samples` knows them; `val_data` the same for validation (empty: their own splits, or a part held out).
@@ -88,6 +91,7 @@ class Experiment:
     solver: Literal["adam", "logistic"] = "adam"
     copies: int = 1
     inverse_penalty: float = 0.0
+    folds: int = 0
     reconstruct: str = ""
     reconstructed: float = 0.0
     seed: int = 0

@@ -6,10 +6,13 @@ not on the torch module.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import json
+import shlex
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +23,7 @@ import torch
 from torch import nn
 
 import veridical
-from veridical.data.samples import Sample, counts, data_sha256, load_pixels, read_samples
+from veridical.data.samples import Sample, counts, data_sha256, file_sha256, load_pixels, read_samples
 from veridical.detectors.bundle import BundleDetector, crop_views
 from veridical.errors import ModelError
 from veridical.evaluation.calibration_report import (
@@ -31,11 +34,13 @@ from veridical.evaluation.calibration_report import (
     measure,
 )
 from veridical.evaluation.metrics import auroc
-from veridical.evaluation.predictions import as_arrays, predict
+from veridical.evaluation.predictions import Prediction, as_arrays, predict, read_predictions
 from veridical.models.bundle import Bundle, write_bundle
-from veridical.models.card import Card, PixelInput, TrainingData
+from veridical.models.card import Card, LicensedPart, PixelInput, Reproduction, TrainingData
 from veridical.models.store import SHIPPED
+from veridical.results import Label
 from veridical.training import checkpoint
+from veridical.training.cross_fit import OUT_OF_FOLD
 from veridical.training.experiment import Experiment, architecture, load_experiment
 from veridical.training.quantisation import quantise, quantise_weights
 
@@ -106,13 +111,16 @@ def export(
                 raise ModelError(f"logits differ by {difference:.1e}.", code="export_mismatch")
             if int8:
                 draft = _quantised(draft, int8, splits, Path(name) / "int8", most_auroc_loss, say)
-            card = measured_card(draft, splits, say)
+            card = measured_card(draft, splits, say, out_of_fold=_out_of_fold(path, splits))
         elif int8:
             raise ModelError("int8 needs --data for its ranges and its gate.", code="usage")
         files["model.onnx"] = draft.graph
     if not with_checkpoint:
         del files["model.safetensors"]
-    return write_bundle(folder, _with_accepted(card, path), files)
+    commands = _commands(
+        path, recipe, splits, experiment=experiment, int8=int8, with_checkpoint=with_checkpoint
+    )
+    return write_bundle(folder, _with_history(card, path, recipe, commands), files)
 
 
 def load_model(path: Path, experiment: str | None = None) -> tuple[Experiment, nn.Module]:
@@ -181,15 +189,27 @@ def logit_difference(model: nn.Module, bundle: Bundle, pictures: Sequence[npt.ND
     return worst
 
 
-def measured_card(bundle: Bundle, splits: Splits, say: Callable[[str], None]) -> Card:
-    """The bundle's card with calibration and thresholds from `val` and error rates from `test`."""
+def measured_card(
+    bundle: Bundle,
+    splits: Splits,
+    say: Callable[[str], None],
+    *,
+    out_of_fold: Sequence[Prediction] = (),
+) -> Card:
+    """The bundle's card with calibration and thresholds, and error rates from `test`.
+
+    Calibration and thresholds are fitted on `out_of_fold`, what cross-fitting predicted for `train` and `val`,
+    or without it on what the bundle says of `val`.
+    """
     detector, code = BundleDetector(bundle), veridical.__version__
-    fitted, reported = (
-        PredictedSet(f"{splits.name}, split {name}", tuple(predict(detector, samples, code=code)))
-        for name, samples in (("val", splits.val), ("test", splits.test))
-    )
+    if out_of_fold:
+        fitted = PredictedSet(f"{splits.name}, splits train and val, out of fold", tuple(out_of_fold))
+    else:
+        rows = predict(detector, splits.val, code=code)
+        fitted = PredictedSet(f"{splits.name}, split val", tuple(rows))
+    reported = PredictedSet(f"{splits.name}, split test", tuple(predict(detector, splits.test, code=code)))
     labels, _, logits = as_arrays(fitted.rows)
-    say(f"validation AUROC {auroc(labels, logits):.4f} on {len(labels)}")
+    say(f"AUROC {auroc(labels, logits):.4f} on {len(labels)} of {fitted.name}")
     calibration, thresholds = fit_operating_point(fitted)
     say(f"thresholds: ai {thresholds.ai}, real {thresholds.real}")
     judged = apply(reported.rows, calibration, thresholds)
@@ -198,35 +218,105 @@ def measured_card(bundle: Bundle, splits: Splits, say: Callable[[str], None]) ->
         bundle.card,
         calibration=calibration,
         thresholds=thresholds,
-        training=_training_data(splits),
+        training=_training_data(splits, includes_val=bool(out_of_fold)),
         measured=(measurement,),
         limits=limits_of(measurement, thresholds),
     )
 
 
-def _training_data(splits: Splits) -> TrainingData:
-    n_real, n_fake = counts(splits.train)
+def _out_of_fold(path: Path, splits: Splits) -> list[Prediction]:
+    """What cross-fitting left beside the checkpoint; nothing if it was trained otherwise.
+
+    Raises `ModelError` (`data_mismatch`) where that is of other data.
+    """
+    _, facts = checkpoint.load(path)
+    if not facts.get("folds"):
+        return []
+    stored = path.with_name(OUT_OF_FOLD)
+    rows = read_predictions(stored)
+    if PredictedSet(str(stored), tuple(rows)).data_sha256 != data_sha256([*splits.train, *splits.val]):
+        raise ModelError(
+            f"{stored} holds predictions for other samples than train and val of {splits.name}.",
+            code="data_mismatch",
+            hint="Export with the data that it was trained on, or train it again.",
+        )
+    return rows
+
+
+def _training_data(splits: Splits, *, includes_val: bool) -> TrainingData:
+    samples = [*splits.train, *splits.val] if includes_val else splits.train
+    n_real, n_fake = counts(samples)
     return TrainingData(
-        name=f"{splits.name}, split train",
-        data_sha256=data_sha256(splits.train),
+        name=f"{splits.name}, {'splits train and val' if includes_val else 'split train'}",
+        data_sha256=data_sha256(samples),
         n_real=n_real,
         n_fake=n_fake,
-        generators=tuple(sorted({s.generator for s in splits.train if s.generator})),
-        sources=tuple(sorted({s.source for s in splits.train})),
+        generators=tuple(sorted({s.generator for s in samples if s.generator})),
+        sources=tuple(sorted({s.source for s in samples})),
         note="both classes pass the same random re-encoding, crop and metadata strip",
+        parts=_parts(samples),
     )
 
 
-def _with_accepted(card: Card, path: Path) -> Card:
-    """The card with what of their audit the training data failed, which the checkpoint remembers."""
+def _parts(samples: Sequence[Sample]) -> tuple[LicensedPart, ...]:
+    """The samples by source and licence, in that order."""
+    found = collections.Counter((s.source, s.licence, s.label) for s in samples)
+    return tuple(
+        LicensedPart(source, licence, found[source, licence, Label.REAL], found[source, licence, Label.FAKE])
+        for source, licence in sorted({(source, licence) for source, licence, _ in found})
+    )
+
+
+def _with_history(card: Card, path: Path, recipe: Experiment, commands: tuple[str, ...]) -> Card:
+    """The card with how the checkpoint was made, and what of their audit its training data failed."""
     _, facts = checkpoint.load(path)
-    names = facts.get("accepted_shortcuts")
-    if not isinstance(names, list) or not names:
+    seed = facts.get("seed")
+    made = Reproduction(commands, seed if isinstance(seed, int) else recipe.seed, file_sha256(path))
+    card = dataclasses.replace(card, reproduction=made)
+    accepted = _accepted(facts)
+    if not accepted:
         return card
-    accepted = tuple(map(str, names))
     limit = f"It may judge by what its training data failed in their audit: {', '.join(accepted)}."
     training = card.training and dataclasses.replace(card.training, accepted_shortcuts=accepted)
     return dataclasses.replace(card, training=training, limits=(*card.limits, limit))
+
+
+def _accepted(facts: Mapping[str, object]) -> tuple[str, ...]:
+    names = facts.get("accepted_shortcuts")
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+def _commands(
+    path: Path,
+    recipe: Experiment,
+    splits: Splits | None,
+    *,
+    experiment: str | None,
+    int8: Int8 | None,
+    with_checkpoint: bool,
+) -> tuple[str, ...]:
+    """The command lines that train the checkpoint and export it again, in folders named after the experiment.
+
+    Not in those of this run, so that equal checkpoints give equal bytes wherever they are.
+    """
+    _, facts = checkpoint.load(path)
+    name = experiment or recipe.name
+    data = [] if splits is None else ["--data", splits.name]
+    published = load_experiment(name).settings
+    changed = {key: value for key, value in recipe.settings.items() if published.get(key) != value}
+    train = ["train", name, *data, "-o", f"runs/{recipe.name}"]
+    for key, value in changed.items():
+        train += ["--set", f"{key}={json.dumps(value)}"]
+    if _accepted(facts):
+        train.append("--accept-shortcuts")
+    export = ["export", f"runs/{recipe.name}/{path.name}", "-o", f"bundles/{recipe.name}", *data]
+    if experiment:
+        export += ["--experiment", experiment]
+    if int8:
+        export.append("--int8" if int8 == "static" else "--int8-weights")
+    if not with_checkpoint:
+        export.append("--graph-only")
+    return tuple(f"veridical {shlex.join(words)}" for words in (train, export))
 
 
 def _quantised(

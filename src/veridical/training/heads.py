@@ -40,7 +40,7 @@ from veridical.training.backbones import fill
 from veridical.training.checkpoint import Progress
 from veridical.training.embeddings import Embeddings, Views, embed_views
 from veridical.training.experiment import Experiment
-from veridical.training.loop import Run, after_epoch
+from veridical.training.loop import Run, after_epoch, require_forge
 
 # Inverse strengths of the L2 penalty among which validation chooses: from close to the
 # difference of the class means, which suits a few hundred pictures, to nearly none.
@@ -64,6 +64,11 @@ class Embedded:
         return auroc(self.labels, self.embeddings.per_sample(logits))
 
 
+def trains_head_alone(experiment: Experiment, model: nn.Module) -> bool:
+    """Whether the network stands on a tower that training leaves as it was published."""
+    return isinstance(model, Probe) and model.has_frozen_tower and experiment.tune in ("all", "head")
+
+
 def train(
     experiment: Experiment,
     train_set: Sequence[Sample],
@@ -73,10 +78,12 @@ def train(
     """Train the head of an experiment and write the whole network; gives the checkpoint's path.
 
     Embeddings come from the cache or go there; the head itself is trained anew at every call, the same to the
-    bit on a CPU.
+    bit on a CPU. Where nothing is chosen by validation, `val_set` may be empty.
     """
-    if 0 in (*counts(train_set), *counts(val_set)):
+    needs_validation = experiment.solver != "logistic" or not experiment.inverse_penalty
+    if 0 in counts(train_set) or (0 in counts(val_set) and (val_set or needs_validation)):
         raise DataError("training and validation need real and fake samples.", code="one_class")
+    require_forge(experiment)
     torch.manual_seed(experiment.seed)
     model = experiment.build()
     _require_frozen(model, experiment)
@@ -98,7 +105,7 @@ def train(
         return Embedded(samples, found)
 
     training = embedded(train_set, augmented if experiment.copies else plain)
-    validation = embedded(val_set, plain)
+    validation = embedded(val_set, plain) if val_set else None
     weights = weights_of(training)
     if experiment.reconstructed:
         reals = [sample for sample in train_set if not sample.label]
@@ -107,18 +114,26 @@ def train(
     mean = training.embeddings.vectors.mean(axis=0, dtype=np.float64)
     # An entry that never changes says nothing; without the floor it would be divided by zero.
     deviation = np.maximum(training.embeddings.vectors.std(axis=0, dtype=np.float64), 1e-6)
-    training, validation = (_standardised(part, mean, deviation) for part in (training, validation))
+    training = _standardised(training, mean, deviation)
+    if validation:
+        validation = _standardised(validation, mean, deviation)
 
     run.folder.mkdir(parents=True, exist_ok=True)
     if experiment.solver == "logistic":
         chosen = fit_logistic(model.head, experiment, training, weights, validation, run)
     else:
+        assert validation is not None
         chosen = fit_adam(model.head, experiment, training, validation, run)
     fold_standardisation(model.head, torch.from_numpy(mean), torch.from_numpy(deviation))
     fill(model.tower, model.backbone)
     path = run.folder / "best.safetensors"
-    accepted = {"accepted_shortcuts": list(run.accepted_shortcuts)}
-    facts = {"experiment": experiment.name, "settings": experiment.settings, **chosen, **accepted}
+    known = {
+        "experiment": experiment.name,
+        "settings": experiment.settings,
+        "seed": experiment.seed,
+        "folds": experiment.folds,
+    }
+    facts = {**known, **chosen, "accepted_shortcuts": list(run.accepted_shortcuts)}
     checkpoint.save(path, model.state_dict(), facts)
     return path
 
@@ -168,28 +183,29 @@ def fit_logistic(
     experiment: Experiment,
     training: Embedded,
     weights: npt.NDArray[np.float64],
-    validation: Embedded,
+    validation: Embedded | None,
     run: Run,
 ) -> dict[str, float]:
     """The same for a linear head by logistic regression with an L2 penalty; `weights` are those of the views.
 
-    Validation chooses the strength, unless the experiment names one; nothing is random. Writes `log.jsonl`, a
-    row for each strength. Raises `UsageError` for another head.
+    Validation chooses the strength; an experiment that names one needs none. Nothing is random. Writes
+    `log.jsonl`, a row for each strength. Raises `UsageError` for another head.
     """
     if not isinstance(head, LinearHead):
         raise UsageError(f"'{experiment.name}' has no linear head.", hint="Set solver=adam.")
     owners = training.embeddings.owners
-    best = {"inverse_penalty": 0.0, "val_auroc": 0.0}
+    best: dict[str, float] = {}
     penalties = (experiment.inverse_penalty,) if experiment.inverse_penalty else INVERSE_PENALTIES
     with (run.folder / "log.jsonl").open("w", encoding="utf-8") as log:
         for inverse_penalty in penalties:
             model = LogisticRegression(C=inverse_penalty, max_iter=1000)
             model.fit(training.embeddings.vectors, training.labels[owners], weights)
-            value = validation.auroc(model.decision_function(validation.embeddings.vectors))
-            row = {"inverse_penalty": inverse_penalty, "val_auroc": value}
+            row = {"inverse_penalty": inverse_penalty}
+            if validation:
+                row["val_auroc"] = validation.auroc(model.decision_function(validation.embeddings.vectors))
+                run.say(f"inverse penalty {inverse_penalty:g} validation AUROC {row['val_auroc']:.4f}")
             log.write(json.dumps(row) + "\n")
-            run.say(f"inverse penalty {inverse_penalty:g} validation AUROC {value:.4f}")
-            if value > best["val_auroc"]:
+            if not best or row["val_auroc"] > best["val_auroc"]:
                 best = row
                 head.fc.weight.copy_(torch.from_numpy(model.coef_))
                 head.fc.bias.copy_(torch.from_numpy(model.intercept_))

@@ -17,8 +17,8 @@ from veridical.evaluation.predictions import Prediction, columns_of
 from veridical.training import checkpoint, loop
 from veridical.training.embeddings import Views, embed_views
 from veridical.training.experiment import Experiment
+from veridical.training.heads import trains_head_alone
 from veridical.training.loop import Run
-from veridical.training.run import trains_head_alone
 
 
 def logits_of(

@@ -10,7 +10,6 @@ losses is not offered.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
 import os
@@ -23,12 +22,13 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from veridical.architectures._precision import mixed_precision
 from veridical.data.loader import Forge, batches, batches_per_epoch
 from veridical.data.samples import Sample, counts, load_pixels
 from veridical.detectors.bundle import crop_views
 from veridical.errors import DataError, UsageError
 from veridical.evaluation.metrics import auroc
-from veridical.generation.reconstruct import load_autoencoder, reconstruct
+from veridical.generation.forge import load_forge
 from veridical.training import checkpoint
 from veridical.training.checkpoint import Progress
 from veridical.training.distributed import ALONE, Processes
@@ -163,6 +163,15 @@ def after_epoch(progress: Progress, value: float, experiment: Experiment) -> Pro
     )
 
 
+def require_forge(experiment: Experiment) -> None:
+    """Raises `UsageError` if fakes are to be made of reals and nothing is named that makes them."""
+    if experiment.reconstructed and not experiment.reconstruct:
+        raise UsageError(
+            "reconstructed needs an autoencoder or an upscaler.",
+            hint="Set reconstruct to a folder, such as ../shared/models/taef2, or to realesrgan:NAME.",
+        )
+
+
 def rate(progress: Progress, experiment: Experiment, steps: int) -> float:
     """The learning rate of the next of `steps` steps."""
     done = progress.step / steps
@@ -195,15 +204,8 @@ def _start(experiment: Experiment) -> Progress:
 
 
 def _forge(experiment: Experiment, device: torch.device) -> Forge | None:
-    if not experiment.reconstructed:
-        return None
-    if not experiment.reconstruct:
-        raise UsageError(
-            "reconstructed needs an autoencoder.",
-            hint="Set reconstruct to its folder, such as ../shared/models/taef2.",
-        )
-    autoencoder = load_autoencoder(Path(experiment.reconstruct), str(device))
-    return functools.partial(reconstruct, autoencoder=autoencoder)
+    require_forge(experiment)
+    return load_forge(experiment.reconstruct, str(device)) if experiment.reconstructed else None
 
 
 def _part_size(experiment: Experiment, processes: Processes) -> int:
@@ -234,7 +236,7 @@ def _step(
         pixels, labels, methods = (
             torch.from_numpy(values).to(device) for values in (part.pixels, part.labels, part.methods)
         )
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=_has_bfloat16(device)):
+        with mixed_precision(device):
             value = loss(model, pixels, labels, methods, generator) * part.share
         value.backward()  # type: ignore[no-untyped-call] # torch's own
         total += value.item()
@@ -260,6 +262,7 @@ def _facts(experiment: Experiment, run: Run, epoch: int, value: float) -> dict[s
     return {
         "experiment": experiment.name,
         "settings": experiment.settings,
+        "seed": experiment.seed,
         "epoch": epoch,
         "val_auroc": value,
         "accepted_shortcuts": list(run.accepted_shortcuts),
@@ -276,12 +279,6 @@ def _optimiser(model: nn.Module, experiment: Experiment) -> torch.optim.Optimize
             return torch.optim.Adam(parameters, lr=lr, weight_decay=decay)
         case "adamw":
             return torch.optim.AdamW(parameters, lr=lr, weight_decay=decay)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _resume(

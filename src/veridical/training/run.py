@@ -13,6 +13,7 @@ from veridical.data.samples import Sample, data_sets, read_samples
 from veridical.data.splits import draw, hold_out, truncate
 from veridical.errors import DataError, UsageError
 from veridical.training import backbones, checkpoint, heads, loop
+from veridical.training.cross_fit import cross_fit
 from veridical.training.experiment import Experiment
 from veridical.training.loop import Run
 
@@ -25,8 +26,15 @@ def run_experiment(experiment: Experiment, run: Run, *, start: Path | None = Non
 
     A head alone on a frozen tower is trained on cached embeddings, everything else by the loop; `start` is a
     checkpoint of the same architecture to start from. Without `val_data`, a set without a split
-    `val` gives a fifth of its training samples for validation.
+    `val` gives a fifth of its training samples for validation. With `folds` there is no validation: see
+    `training.cross_fit`.
     """
+    if experiment.folds:
+        if start is not None or not heads.trains_head_alone(experiment, experiment.build()):
+            raise UsageError("only a head on a frozen tower is trained in folds.", hint="Set folds=0.")
+        _require_what_heads_can(experiment, run)
+        train_set, val_set = splits_of(experiment)
+        return cross_fit(experiment, [*train_set, *val_set], run)
     return train_on(experiment, *splits_of(experiment), run, start=start)
 
 
@@ -39,7 +47,7 @@ def train_on(
     start: Path | None = None,
 ) -> Path:
     """The same on samples that were divided already."""
-    if start is None and trains_head_alone(experiment, experiment.build()):
+    if start is None and heads.trains_head_alone(experiment, experiment.build()):
         _require_what_heads_can(experiment, run)
         return heads.train(experiment, train_set, val_set, run)
 
@@ -50,11 +58,6 @@ def train_on(
             backbones.fill(fresh.tower, fresh.backbone)
 
     return loop.train(experiment, train_set, val_set, run, prepare=prepare)
-
-
-def trains_head_alone(experiment: Experiment, model: nn.Module) -> bool:
-    """Whether the network stands on a tower that training leaves as it was published."""
-    return isinstance(model, Probe) and model.has_frozen_tower and experiment.tune in ("all", "head")
 
 
 def _require_what_heads_can(experiment: Experiment, run: Run) -> None:
