@@ -4,11 +4,14 @@ Both are whole processes that run the same network with the same parameters on t
 picture, interleaved; the figure is user + system CPU time, because wall time on shared cores means nothing.
 
     python benchmarks/cold_start.py examples/real_rocket.jpg --checkpoint runs/clip_aligned/best.safetensors
+
+With --write it goes to benchmarks/cold_starts.json, by the sha256 of the bundle's card; scripts/cards shows it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import statistics
 import subprocess
@@ -18,7 +21,10 @@ from pathlib import Path
 
 import veridical
 from veridical.detectors import DEFAULT_DETECTOR
+from veridical.models.card import sha256_of
 from veridical.models.store import find_bundle
+
+RESULT = Path(__file__).with_name("cold_starts.json")
 
 _PEER = """
 import importlib, json, sys
@@ -58,6 +64,7 @@ def main() -> None:
     parser.add_argument("--detector", default=DEFAULT_DETECTOR, help="A bundle's name or folder.")
     parser.add_argument("--checkpoint", required=True, help="The checkpoint it was exported from.")
     parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     card = find_bundle(arguments.detector).folder / "card.json"
     program = str(Path(sys.executable).parent / "veridical")
@@ -69,6 +76,19 @@ def main() -> None:
     print(f"veridical detect   {statistics.median(t for t, _ in times):.3f} CPU s")
     print(f"torch and Pillow   {statistics.median(t for _, t in times):.3f} CPU s")
     print(f"ratio              {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    if arguments.write:
+        write(sha256_of(card.read_bytes()), times)
+
+
+def write(sha256: str, times: Sequence[tuple[float, float]]) -> None:
+    """Put a bundle's medians in the place of its earlier ones; those of other bundles stay."""
+    known = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {}
+    known[sha256] = {
+        "cpu_s": round(statistics.median(mine for mine, _ in times), 3),
+        "peer_cpu_s": round(statistics.median(theirs for _, theirs in times), 3),
+        "share": round(statistics.median(mine / theirs for mine, theirs in times), 3),
+    }
+    RESULT.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

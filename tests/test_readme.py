@@ -26,8 +26,8 @@ def test_the_commands_of_the_readme_exist() -> None:
         assert (ROOT / name).stat().st_mode & 0o100
 
 
-@pytest.mark.parametrize("script", ["detectors", "benchmark"])
-def test_the_measured_pages_are_made_of_the_stored_predictions(script: str) -> None:
+@pytest.mark.parametrize("script", ["detectors", "benchmark", "cards"])
+def test_the_measured_pages_are_made_of_the_stored_predictions_and_cards(script: str) -> None:
     command = [sys.executable, str(ROOT / "scripts" / script), "--check"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

@@ -103,6 +103,28 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """One sentence of the evidence that speaks for a verdict, or for having none.
+
+    `points_to` is `ai`, `real`, or `unsure` for what makes either less reliable; `code` is stable.
+    """
+
+    code: str
+    points_to: Verdict
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ErrorRate:
+    """The share of `n` pictures of the other kind that got the same verdict, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
 class Timing:
     """Wall time of the stages, milliseconds."""
 
@@ -117,8 +139,10 @@ class Report:
     `path` is the name as the user gave it; `width`, `height` are pixels of the upright picture; `threshold`
     is the probability at and above which the verdict is `ai`, `threshold_real` that at and below which it is
     `real` (`None`: never); `calibrated` says whether `probability` went through a fitted calibration;
-    `evidence` are sentences for a lay reader; `warnings` are stable codes; `id` is the same whenever the same
-    bytes are judged by the same bundle.
+    `evidence` are sentences for a lay reader; `reasons` are those of them that speak for or against the
+    verdict; `error_rate` says how often that verdict was wrong where it was measured, and is `None` for
+    `unsure` and where it was not; `warnings` are stable codes; `id` is the same whenever the same bytes are
+    judged by the same bundle.
     """
 
     path: str | None
@@ -137,6 +161,8 @@ class Report:
     frames: tuple[FrameScore, ...] = ()
     provenance: tuple[Finding, ...] = ()
     evidence: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    error_rate: ErrorRate | None = None
     warnings: tuple[str, ...] = ()
     timing_ms: Timing = field(default_factory=Timing)
     error: ErrorInfo | None = None

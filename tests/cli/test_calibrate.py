@@ -1,5 +1,6 @@
 """`veridical calibrate`: a bundle or stored predictions, fitted on one split and measured on another."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from veridical.models.bundle import read_bundle
+from veridical.models.bundle import read_bundle, write_bundle
+from veridical.models.card import Reproduction
 
 Run = Callable[..., CompletedProcess[str]]
 
@@ -46,10 +48,30 @@ def test_a_bundle_gets_a_new_card_fitted_and_measured_on_different_splits(
     assert card.measured[0].data_sha256 == found["report"]["data_sha256"] != found["fit"]["data_sha256"]
     assert card.measured[0].command.startswith("veridical calibrate ")
     assert card.name == read_bundle(bundle).card.name
+    assert card.reproduction is None  # of a bundle that does not say how it was made
 
     picture = next((data / "test").rglob("*.png"))
     judged = run("detect", picture, "--detector", tmp_path / "new", "--format", "json")
     assert '"calibrated": true' in json.dumps(json.loads(judged.stdout))
+
+
+def test_a_bundle_that_says_how_it_was_made_gets_its_last_calibration_as_the_last_command(
+    run: Run, data: Path, bundle: Path, tmp_path: Path
+) -> None:
+    whole = read_bundle(bundle)
+    made = Reproduction(("veridical train tiny", "veridical export x"), 0, "0" * 64)
+    card = dataclasses.replace(whole.card, reproduction=made)
+    write_bundle(tmp_path / "made", card, {"model.onnx": whole.graph})
+    for method in ("platt", "temperature"):
+        words = ("--data", data, "--method", method, *FAST)
+        assert run("calibrate", tmp_path / "made", *words, "-o", tmp_path / "made").returncode == 0
+    after = read_bundle(tmp_path / "made").card.reproduction
+    assert after is not None
+    assert after.commands == (
+        *made.commands,
+        f"veridical calibrate bundles/tiny --data {data} --method temperature --fpr 0.05 "
+        "--fakes-called-real 0.1 -o bundles/tiny",
+    )
 
 
 def test_stored_predictions_give_the_same_numbers_as_their_bundle(

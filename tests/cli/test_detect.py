@@ -168,6 +168,13 @@ def test_quiet_leaves_stderr_empty_even_when_files_fail(run: Run, bundle: Path, 
     assert run("detect", "missing.png", "--detector", bundle, "-q").stderr == ""
 
 
+def test_the_share_of_each_verdict_is_told_with_its_interval(run: Run, bundle: Path, pictures: Path) -> None:
+    white = pictures / "white.png"
+    ran = run("detect", *[white] * 20, "--detector", bundle, "--format", "table")
+    assert "Of 20 judged, 100.0 % probably AI-generated (83.9–100.0 %)" in ran.stderr
+    assert "judged" not in run("detect", *[white] * 3, "--detector", bundle, "--format", "table").stderr
+
+
 def test_a_name_that_is_not_utf8_comes_back_as_a_uri_that_finds_the_file(
     run: Run, bundle: Path, pictures: Path
 ) -> None:

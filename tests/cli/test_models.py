@@ -47,6 +47,34 @@ def test_info_for_people_tells_error_rates_with_intervals_and_limits(run: Run, b
     assert "It sees nothing but brightness." in out
 
 
+def test_the_model_card_is_printed_or_written_the_same(run: Run, bundle: Path, tmp_path: Path) -> None:
+    printed = run("models", "card", bundle)
+    written = run("models", "card", bundle, "-o", tmp_path / "card.md")
+    assert (printed.returncode, written.returncode, written.stdout) == (0, 0, "")
+    assert printed.stdout == (tmp_path / "card.md").read_text()
+    assert "5.0 % (3.0–8.0 %)" in printed.stdout
+    assert read_bundle(bundle).sha256 in printed.stdout
+
+
+def test_a_model_card_takes_robustness_only_of_its_own_bundle(
+    run: Run, bundle: Path, pictures: Path, tmp_path: Path
+) -> None:
+    for name, label in {"black": "real", "grey": "real", "white": "fake/g"}.items():
+        (tmp_path / "set" / label).mkdir(parents=True, exist_ok=True)
+        (pictures / f"{name}.png").rename(tmp_path / "set" / label / f"{name}.png")
+    predictions = tmp_path / "p.parquet"
+    words = ("--perturbation", "none", "--perturbation", "jpeg_75", "-o", predictions)
+    made = run("predict", bundle, "--data", tmp_path / "set", *words)
+    assert made.returncode == 0, made.stderr
+    text = run("models", "card", bundle, "--robustness", predictions).stdout
+    assert r"| jpeg\_75 | quality 75 | 3 |" in text
+    whole = read_bundle(bundle)
+    write_bundle(tmp_path / "other", dataclasses.replace(whole.card, version="2"), {"model.onnx": whole.graph})
+    refused = run("models", "card", tmp_path / "other", "--robustness", predictions)
+    assert (refused.returncode != 0, refused.stdout) == (True, "")
+    assert "holds no predictions by the bundle" in refused.stderr
+
+
 def test_verify_passes_a_whole_bundle(run: Run, bundle: Path) -> None:
     ran = run("models", "verify", bundle, "--format", "json")
     assert ran.returncode == 0

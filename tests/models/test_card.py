@@ -7,7 +7,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from veridical.models.card import Calibration, CalibrationPoint
+from veridical.models.card import (
+    Calibration,
+    CalibrationPoint,
+    Card,
+    LicensedPart,
+    Reproduction,
+    TrainingData,
+    parse_card,
+)
 
 PLATT = Calibration(2.0, -1.0, ((0.01, 0.0), (0.0, 0.04)), "val", "0" * 64, n_real=9, n_fake=9)
 TABLE = (
@@ -52,6 +60,17 @@ def test_a_calibration_written_before_there_were_methods_and_tables_is_platts() 
     written = json.loads(msgspec.json.encode(PLATT))
     del written["method"], written["table"]
     assert msgspec.json.decode(json.dumps(written), type=Calibration) == PLATT
+
+
+def test_a_card_written_before_it_kept_licences_and_commands_reads_as_it_did(card: Card) -> None:
+    training = TrainingData("train", "0" * 64, 1, 1, parts=(LicensedPart("a", "MIT", 1, 1),))
+    made = Reproduction(("veridical train x",), 0, "1" * 64)
+    full = dataclasses.replace(card, files={"model.onnx": "2" * 64}, training=training, reproduction=made)
+    assert parse_card(full.to_json()) == full
+    written = json.loads(full.to_json())
+    del written["reproduction"], written["training"]["parts"]
+    old = parse_card(json.dumps(written).encode())
+    assert old == dataclasses.replace(full, reproduction=None, training=dataclasses.replace(training, parts=()))
 
 
 def test_pictures_of_one_step_get_exactly_the_same_probability() -> None:

@@ -9,10 +9,16 @@ import pytest
 from veridical.errors import ErrorInfo
 from veridical.models.card import Card, Estimate, Measurement, Paper, PixelInput
 from veridical.reports import About, Entry
-from veridical.results import ModelInfo, Report, Thresholds, Verdict
+from veridical.results import ModelInfo, Reason, Report, Thresholds, Verdict
 
 # What a hostile file name can hold: markup, escapes, line ends, a formula, a right-to-left override.
 HOSTILE = "=<script>alert(1)</script>|\x1b[2J\n\x9b31m\u202egpj.exe\u2028"
+REASONS = (
+    Reason("error_rate", Verdict.AI, "Of 400 real pictures it wrongly called 5.0 % 'ai'."),
+    Reason("parts_say_ai", Verdict.AI, "2 of the 5 parts would give 'ai' by themselves."),
+    Reason("parts_say_real", Verdict.REAL, "1 of the 5 parts would give 'real' by itself."),
+    Reason("interval_over_threshold", Verdict.UNSURE, "Its interval reaches over the threshold."),
+)
 THUMBNAIL = "data:image/jpeg;base64,AAAA"
 
 
@@ -32,7 +38,8 @@ def judged(path: str, probability: float, *, warnings: tuple[str, ...] = ()) -> 
         format="jpeg",
         width=640,
         height=480,
-        evidence=("The pixel pattern fits.",),
+        evidence=("The pixel pattern fits.", *(reason.sentence for reason in REASONS)),
+        reasons=REASONS,
         warnings=warnings,
     )
 

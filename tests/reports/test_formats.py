@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import importlib
 import io
 import json
@@ -74,7 +75,11 @@ def test_json_holds_every_result_and_counts_them(entries: list[Entry], about: Ab
     whole = json.loads(text_of(Format.JSON, entries, about))
     assert whole["schema_version"] == 1
     assert [result["path"] for result in whole["results"]] == [entry.report.path for entry in entries]
+    shares = whole["summary"].pop("shares")
     assert whole["summary"] == {"files": 4, "ai": 1, "real": 1, "unsure": 1, "error": 1}
+    assert {name: (share["value"], share["n"]) for name, share in shares.items()} == dict.fromkeys(
+        ("ai", "real", "unsure"), (1 / 3, 3)
+    )
 
 
 def test_csv_has_one_line_a_file_and_the_same_columns_in_each(entries: list[Entry], about: About) -> None:
@@ -110,6 +115,42 @@ def test_the_table_says_the_verdict_first_and_the_number_second(entries: list[En
 def test_the_table_adds_evidence_only_for_a_single_file(entries: list[Entry], about: About) -> None:
     assert "The pixel pattern fits." in text_of(Format.TABLE, entries[:1], about)
     assert "The pixel pattern fits." not in text_of(Format.TABLE, entries, about)
+
+
+@pytest.mark.parametrize("name", [Format.TABLE, Format.MD, Format.HTML])
+def test_a_verdict_is_shown_with_what_speaks_for_and_against_it_each_sentence_once(
+    name: Format, entries: list[Entry], about: About
+) -> None:
+    text = html.unescape(text_of(name, entries[:1], about)).replace("\N{NO-BREAK SPACE}", " ")
+    order = [
+        "How often this verdict is wrong",
+        "Of 400 real pictures it wrongly called 5.0 % 'ai'.",
+        "What points to AI",
+        "2 of the 5 parts would give 'ai' by themselves.",
+        "What points to a real picture",
+        "1 of the 5 parts would give 'real' by itself.",
+        "What could be wrong",
+        "Its interval reaches over the threshold.",
+    ]
+    assert [text.count(words) for words in order] == [1] * len(order)
+    assert sorted(order, key=text.index) == order
+    assert text.count("The pixel pattern fits.") == 1
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_a_verdict_rests_on_is_wrapped_to_the_terminal(
+    width: int, entries: list[Entry], about: About
+) -> None:
+    report = replace(entries[0].report, evidence=("word " * 60,))
+    lines = text_of(Format.TABLE, [Entry(report)], replace(about, width=width)).splitlines()
+    words = [line for line in lines if line.startswith("    word")]
+    assert len(words) > 1
+    assert all(len(line) <= width for line in words)
+
+
+def test_where_nothing_points_to_a_verdict_that_is_said(entries: list[Entry], about: About) -> None:
+    report = replace(entries[0].report, reasons=(), evidence=())
+    assert text_of(Format.TABLE, [Entry(report)], about).count("Nothing that was looked at.") == 2
 
 
 def test_colour_is_added_to_words_and_never_replaces_them(entries: list[Entry], about: About) -> None:

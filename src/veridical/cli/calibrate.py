@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from veridical.evaluation.predictions import Prediction
     from veridical.evaluation.thresholds import Promise
     from veridical.models.bundle import Bundle
-    from veridical.models.card import Estimate
+    from veridical.models.card import Card, Estimate
 
 
 @click.command()
@@ -109,9 +110,9 @@ def calibrate(
         for line in _lines(found):
             click.echo(line)
     if output is not None:
-        words = ["calibrate", subject, *_given(data=data, fit=fit, report=report), "--method", found.method]
-        command = f"veridical {shlex.join(words)} --fpr {fpr} --fakes-called-real {fakes_called_real}"
-        _write(bundle, output, found, reported, command)
+        options = [*_given(data=data, fit=fit, report=report), "--method", found.method]
+        options += ["--fpr", str(fpr), "--fakes-called-real", str(fakes_called_real)]
+        _write(bundle, output, found, reported, ["calibrate", subject, *options])
 
 
 def _given(**options: str | None) -> list[str]:
@@ -167,7 +168,7 @@ def _predict(bundle: Bundle, samples: Sequence[Sample]) -> Iterator[Prediction]:
 
 
 def _write(
-    bundle: Bundle | None, output: Path, found: CalibrationReport, reported: PredictedSet, command: str
+    bundle: Bundle | None, output: Path, found: CalibrationReport, reported: PredictedSet, words: list[str]
 ) -> None:
     from veridical.errors import UsageError
     from veridical.evaluation.calibration_report import calibrated_card
@@ -175,10 +176,22 @@ def _write(
 
     if bundle is None:
         raise UsageError("Predictions are no bundle that could be written.", hint="Name the bundle as SUBJECT.")
-    card = calibrated_card(bundle.card, found, reported, command=command)
+    card = calibrated_card(bundle.card, found, reported, command=f"veridical {shlex.join(words)}")
+    card = _remembering(card, options=words[2:])
     files = {name: (bundle.folder / name).read_bytes() for name in card.files}
     written = write_bundle(output, card, files)
     click.echo(f"{written.folder} {written.sha256}", err=True)
+
+
+def _remembering(card: Card, *, options: list[str]) -> Card:
+    """The card with this calibration as the last of the commands that make its bundle."""
+    made = card.reproduction
+    if made is None:
+        return card
+    folder = f"bundles/{card.name}"
+    command = f"veridical {shlex.join(['calibrate', folder, *options, '-o', folder])}"
+    others = [old for old in made.commands if not old.startswith("veridical calibrate ")]
+    return replace(card, reproduction=replace(made, commands=(*others, command)))
 
 
 def _lines(found: CalibrationReport) -> Iterator[str]:

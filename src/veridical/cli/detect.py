@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,7 +91,11 @@ def detect(
 
     chosen = Format(chosen_format) if chosen_format else _default_format(output)
     loaded = load_detector(detector or DEFAULT_DETECTOR)
-    about = About.now(card=loaded.card, colour=output is None and not no_color and _shows_colour())
+    about = About.now(
+        card=loaded.card,
+        colour=output is None and not no_color and _shows_colour(),
+        width=shutil.get_terminal_size().columns if output is None else 80,
+    )
     judge = Judge(loaded, threshold=threshold, with_thumbnail=chosen is Format.HTML)
     items = find_items(sources, recursive=recursive, stdin=sys.stdin.buffer if sys.stdin else None)
     if "-" in sources:
@@ -154,6 +159,8 @@ def _say_how_it_went(stream: Stream, *, table: bool) -> None:
         print("Interrupted; what was finished is complete.", file=sys.stderr)
     if summary.failed or (summary.files > 1 and (table or sys.stderr.isatty())):
         print(summary.sentence(), file=sys.stderr)
+        if shares := summary.shares_sentence():
+            print(shares, file=sys.stderr)
 
 
 def _exit_code(stream: Stream, *, fail_on: float | None) -> ExitCode:

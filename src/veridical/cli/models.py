@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from veridical.cli._extras import needs_extra
 from veridical.cli._options import format_option
 from veridical.errors import ErrorInfo, ModelError, VeridicalError
 
@@ -60,6 +62,35 @@ def info(name: str, format: str) -> None:
         print("\nLimits")
     for limit in bundle.card.limits:
         print(f"  - {limit}")
+
+
+@models.command()
+@_name
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
+@click.option(
+    "--robustness",
+    "perturbed",
+    type=click.Path(path_type=Path),
+    help="Predictions after perturbations by this very model: veridical predict ... --perturbation all.",
+)
+def card(name: str, output: Path | None, perturbed: Path | None) -> None:
+    """The model card as Markdown, with the front matter that Hugging Face reads."""
+    from veridical.cli._output import opened
+    from veridical.models.bundle import read_bundle
+    from veridical.models.store import find_bundle
+    from veridical.reports.aims import Costs
+    from veridical.reports.model_card import render
+
+    bundle = read_bundle(find_bundle(name).folder)
+    size = sum((bundle.folder / file).stat().st_size for file in bundle.card.files)
+    robustness = None
+    if perturbed is not None:
+        with needs_extra("bench", "robustness"):
+            from veridical.evaluation.robustness import of_bundle
+        robustness = of_bundle(perturbed, bundle.sha256)
+    text = render(bundle.card, sha256=bundle.sha256, costs=Costs(bundle_bytes=size), robustness=robustness)
+    with opened(output) as file:
+        file.write(text)
 
 
 @models.command()

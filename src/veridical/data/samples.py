@@ -42,8 +42,8 @@ class Sample:
 
     `generator` is empty for reals; `box` is the region that is the sample (`None`: the whole picture).
     `member` is the place within `path` of a picture that has no file of its own (CIFAR); such a sample states
-    its `sha256`. `content` is what the picture shows and `prompt` what its generator was asked for, where the
-    set says so.
+    its `sha256`. `content` is what the picture shows, `prompt` what its generator was asked for and `licence`
+    what its publisher allows, where the set says so.
     """
 
     path: Path
@@ -57,6 +57,7 @@ class Sample:
     member: str = ""
     content: str = ""
     prompt: str = ""
+    licence: str = ""
 
     @property
     def name(self) -> str:

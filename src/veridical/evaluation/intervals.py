@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import sklearn
 
-from veridical.evaluation.metrics import Labels, Metric, Scores
 from veridical.models.card import Estimate
+
+if TYPE_CHECKING:
+    from veridical.evaluation.metrics import Labels, Metric, Scores
 
 _Z = 1.959963984540054
 
@@ -41,6 +43,8 @@ def bootstrap(metric: Metric, labels: Labels, scores: Scores, *, rounds: int = 1
     Bradley Efron, Robert Tibshirani: An Introduction to the Bootstrap, 1993. Drawing within classes keeps
     their numbers, so that the interval is that of the detector, not of the set's composition.
     """
+    import sklearn  # here, because a report of verdicts needs intervals of rates without the extra `bench`
+
     rng = np.random.default_rng(seed)
     classes = [np.flatnonzero(labels == value) for value in (0, 1)]
     values = []

@@ -11,6 +11,7 @@ import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from veridical.evaluation import metrics, resampling
 from veridical.evaluation.benchmark import by_detector
 from veridical.evaluation.intervals import percentiles, wilson
 from veridical.evaluation.metrics import Labels, Metric, Scores
-from veridical.evaluation.predictions import Prediction, as_arrays
+from veridical.evaluation.predictions import Prediction, as_arrays, read_predictions
 from veridical.evaluation.resampling import Counts, Indices, Plan, Values
 from veridical.models.card import Estimate
 from veridical.results import Verdict
@@ -79,6 +80,22 @@ def measure(predictions: Sequence[Prediction], *, rounds: int = 1000) -> dict[st
             left_out = len(rows) + len(clean[detector]) - 2 * len(pairs)
             table[detector][perturbation] = _robustness(pairs, left_out=left_out, rounds=rounds)
     return table
+
+
+def of_bundle(path: Path, sha256: str, *, rounds: int = 1000) -> dict[str, Robustness]:
+    """What a file of predictions says of one bundle, by the name of the perturbation.
+
+    Raises `DataError` (`bad_predictions`) if it holds none by the bundle with that hash of its card.
+    """
+    rows = [row for row in read_predictions(path) if row.bundle == sha256]
+    if not rows:
+        raise DataError(
+            f"{path} holds no predictions by the bundle {sha256[:12]}.",
+            code="bad_predictions",
+            hint="Make them: veridical predict BUNDLE --data SOURCE --perturbation all -o FILE.parquet",
+        )
+    (found,) = measure(rows, rounds=rounds).values()
+    return found
 
 
 def to_json(table: Mapping[str, Mapping[str, Robustness]]) -> dict[str, dict[str, dict[str, object]]]:

@@ -124,10 +124,21 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class LicensedPart:
+    """Training pictures of one source under one licence, in its publisher's words; empty: none is known."""
+
+    source: str
+    licence: str
+    n_real: int
+    n_fake: int
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """What the parameters have seen. `data_sha256` is that of the manifest (which hashes every file).
 
-    `accepted_shortcuts`: what of their audit the data failed and were trained on nevertheless.
+    `accepted_shortcuts`: what of their audit the data failed and were trained on nevertheless. `parts` are the
+    same pictures by source and licence.
     """
 
     name: str
@@ -138,6 +149,7 @@ class TrainingData:
     sources: tuple[str, ...] = ()
     note: str = ""
     accepted_shortcuts: tuple[str, ...] = ()
+    parts: tuple[LicensedPart, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,10 +169,20 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Reproduction:
+    """What makes the bundle again: the commands in their order, the seed, the checkpoint they went through."""
+
+    commands: tuple[str, ...]
+    seed: int
+    checkpoint_sha256: str
+
+
+@dataclass(frozen=True)
 class Card:
     """A bundle's card; `files` maps each other file of the bundle to its sha256 (hex).
 
-    `precision`: `int8_weights` is computed in float32, from parameters that are stored in int8.
+    `precision`: with `int8_weights` parameters are stored in int8 and nothing is rounded by the range of its
+    batch: what they multiply is rounded row by row, or not at all.
     """
 
     name: str
@@ -179,6 +201,7 @@ class Card:
     limits: tuple[str, ...] = ()
     precision: Literal["float32", "int8", "int8_weights"] = "float32"
     has_map: bool = False
+    reproduction: Reproduction | None = None
     schema_version: int = CARD_SCHEMA_VERSION
 
     def to_json(self) -> bytes:

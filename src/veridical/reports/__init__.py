@@ -42,16 +42,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class About:
-    """What a report says beside the files: when it was made, and the card of the model that judged."""
+    """What a report says beside the files: when it was made, and the card of the model that judged.
+
+    `colour` and `width`, in columns, are those of the terminal.
+    """
 
     made_at: datetime
     card: Card | None = None
     colour: bool = False
+    width: int = 80
 
     @classmethod
-    def now(cls, *, card: Card | None = None, colour: bool = False) -> About:
+    def now(cls, *, card: Card | None = None, colour: bool = False, width: int = 80) -> About:
         """The same, dated with this moment."""
-        return cls(made_at=datetime.now(UTC), card=card, colour=colour)
+        return cls(made_at=datetime.now(UTC), card=card, colour=colour, width=width)
 
 
 def render(name: Format, entries: Iterable[Entry], about: About) -> Iterator[str]:

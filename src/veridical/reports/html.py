@@ -15,7 +15,19 @@ from veridical.models.card import Measurement
 from veridical.reports import About, Entry
 from veridical.reports.escaping import visible
 from veridical.reports.summary import Summary
-from veridical.reports.words import VERDICT_WORDS, doubts, interval, metric_name, metric_value, percent
+from veridical.reports.words import (
+    NO_PROOF,
+    NOTHING,
+    VERDICT_WORDS,
+    doubts,
+    error_rate,
+    interval,
+    metric_name,
+    metric_value,
+    percent,
+    pointing_to,
+    seen,
+)
 from veridical.results import Report, Verdict
 
 
@@ -61,13 +73,23 @@ def _template() -> jinja2.Template:
         alt_text=_alt_text,
         bar_text=_bar_text,
         doubts=doubts,
+        error_rate=error_rate,
+        pointing_to=pointing_to,
+        seen=seen,
+        nothing=NOTHING,
+        no_proof=NO_PROOF,
         metric_name=metric_name,
         metric_value=metric_value,
         rows=_rows,
         share=_share,
     )
-    environment.filters.update(visible=visible, percent=percent, interval=interval)
+    environment.filters.update(visible=visible, sentence=_sentence, percent=percent, interval=interval)
     return environment.get_template("report.html.j2")
+
+
+def _sentence(text: str) -> str:
+    """With its per cent signs kept on the line of their numbers."""
+    return visible(text).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _alt_text(report: Report) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from veridical.evaluation.intervals import wilson
+from veridical.models.card import Estimate
+from veridical.reports.words import metric_value
 from veridical.results import Report, Verdict
 
 _WORDS = {
@@ -13,6 +16,10 @@ _WORDS = {
     Verdict.UNSURE: "unsure",
     Verdict.ERROR: "could not be judged",
 }
+_GIVEN = (Verdict.AI, Verdict.REAL, Verdict.UNSURE)
+
+# Of fewer, a share's interval spans almost half of everything.
+_FEWEST_FOR_SHARES = 20
 
 
 @dataclass
@@ -38,9 +45,32 @@ class Summary:
         """The number of files without an answer."""
         return self.verdicts[Verdict.ERROR]
 
-    def to_dict(self) -> dict[str, int]:
-        """The JSON object: `files`, and one count per verdict."""
-        return {"files": self.files} | {verdict.value: self.verdicts[verdict] for verdict in Verdict}
+    def to_dict(self) -> dict[str, object]:
+        """The JSON object (heterogeneous): `files`, a count per verdict, and under `shares` their shares."""
+        counts = {verdict.value: self.verdicts[verdict] for verdict in Verdict}
+        shares = {verdict.value: asdict(share) for verdict, share in self.shares().items()}
+        return {"files": self.files, **counts, "shares": shares}
+
+    def shares(self) -> dict[Verdict, Estimate]:
+        """Of the files that were judged, the share of each verdict with Wilson's 95 % interval."""
+        judged = self.files - self.failed
+        return {verdict: wilson(self.verdicts[verdict], judged) for verdict in _GIVEN} if judged else {}
+
+    def shares_sentence(self) -> str | None:
+        """The same for people; nothing of so few files that an interval would say nothing.
+
+        >>> summary = Summary(Counter({Verdict.AI: 2, Verdict.REAL: 98}))
+        >>> print(summary.shares_sentence())
+        Of 100 judged, 2.0 % probably AI-generated (0.6–7.0 %), 98.0 % probably real (93.0–99.4 %), 0.0 % unsure
+        (0.0–3.7 %). In brackets: the 95 % interval, if the files were drawn at random.
+        """
+        judged = self.files - self.failed
+        if judged < _FEWEST_FOR_SHARES:
+            return None
+        shares = {verdict: metric_value("share", share) for verdict, share in self.shares().items()}
+        parts = [f"{value} {_WORDS[verdict]} ({bounds})" for verdict, (value, bounds) in shares.items()]
+        note = "In brackets: the 95 % interval, if the files were drawn at random."
+        return f"Of {judged} judged, {', '.join(parts)}. {note}"
 
     def sentence(self) -> str:
         """The same for people, without the answers that nobody got.

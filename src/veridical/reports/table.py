@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator
 
 from veridical.reports import About, Entry
 from veridical.reports.escaping import visible
-from veridical.reports.words import VERDICT_WORDS, probability
+from veridical.reports.words import VERDICT_WORDS, account, probability
 from veridical.results import Report, Verdict
 
 # The file comes last, so that the widths of the columns before it are known before the first row is.
 _VERDICT_WIDTH = max(map(len, VERDICT_WORDS.values()))
 _PROBABILITY_WIDTH = len("100 % (not calibrated)")
+_NARROWEST, _WIDEST = 40, 100
 _COLOURS = {Verdict.AI: "1;33", Verdict.REAL: "1;36", Verdict.UNSURE: "1;35", Verdict.ERROR: "1;31"}
 
 
@@ -24,7 +26,7 @@ def render(entries: Iterable[Entry], about: About) -> Iterator[str]:
         if len(reports) < 2:
             reports.append(entry.report)
     if len(reports) == 1:
-        yield from _details(reports[0])
+        yield from _details(reports[0], width=about.width)
 
 
 def _row(report: Report, *, colour: bool) -> str:
@@ -42,10 +44,16 @@ def _line(verdict: str, number: str, name: str) -> str:
     return f"{verdict:<{_VERDICT_WIDTH}}  {number:<{_PROBABILITY_WIDTH}}  {name}\n"
 
 
-def _details(report: Report) -> Iterator[str]:
-    for sentence in report.evidence:
-        yield f"  {visible(sentence)}\n"
+def _details(report: Report, *, width: int) -> Iterator[str]:
+    """What the verdict rests on, wrapped; lines longer than a reader's eye can follow help nobody."""
+    wrapper = textwrap.TextWrapper(
+        width=max(_NARROWEST, min(width, _WIDEST)), initial_indent="    ", subsequent_indent="    "
+    )
+    for part in account(report):
+        yield f"\n  {part.heading}\n"
+        for sentence in part.sentences:
+            yield wrapper.fill(visible(sentence)) + "\n"
     if report.warnings:
-        yield f"  Warnings: {visible(', '.join(report.warnings))}\n"
+        yield f"\n  Warnings: {visible(', '.join(report.warnings))}\n"
     if report.error and report.error.hint:
         yield f"  {visible(report.error.hint)}\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from veridical.models.card import Estimate
 from veridical.results import Report, Verdict
 
@@ -17,6 +19,10 @@ WARNING_WORDS = {
     "frames_limited": "Only some frames of the animation were judged.",
     "metadata_partial": "Some of the file's metadata could not be read.",
     "trailing_data": "The file holds data after the end of the picture.",
+    "small_picture": "The picture is smaller than what the detector was made for.",
+    "flat_picture": "There is almost no texture in the picture.",
+    "screenshot_or_text": "The picture looks like text, a screen, a chart or flat colours.",
+    "heavy_compression": "The picture was once compressed so strongly that its blocks show.",
 }
 
 METRIC_WORDS = {
@@ -87,14 +93,68 @@ def metric_value(name: str, estimate: Estimate) -> tuple[str, str]:
     >>> metric_value("fpr", Estimate(value=0.05, low=0.031, high=0.078, n=400))
     ('5.0 %', '3.1–7.8 %')
     """
-    if name in _NOT_PERCENT:
-        return f"{estimate.value:.3f}", f"{estimate.low:.3f}–{estimate.high:.3f}"
-    return f"{100 * estimate.value:.1f} %", f"{100 * estimate.low:.1f}–{100 * estimate.high:.1f} %"
+    value, low, high = (
+        estimate_in_words(name, number) for number in (estimate.value, estimate.low, estimate.high)
+    )
+    return value, f"{low.removesuffix(' %')}–{high}"
+
+
+def estimate_in_words(name: str, value: float) -> str:
+    """A value of the metric `name` alone, written as `metric_value` writes it.
+
+    >>> estimate_in_words("fpr", 0.05), estimate_in_words("auroc", 0.9)
+    ('5.0 %', '0.900')
+    """
+    return f"{value:.3f}" if name in _NOT_PERCENT else f"{100 * value:.1f} %"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of what a report says about one file: a heading, and its sentences."""
+
+    heading: str
+    sentences: tuple[str, ...]
+
+
+def account(report: Report) -> list[Part]:
+    """What a verdict rests on, in the order of a reader's questions; nothing for a file without an answer."""
+    if report.error:
+        return []
+    parts = [Part("What was seen", tuple(seen(report)))] if seen(report) else []
+    if rate := error_rate(report):
+        parts.append(Part("How often this verdict is wrong", (rate,)))
+    for verdict, heading in (
+        (Verdict.AI, "What points to AI"),
+        (Verdict.REAL, "What points to a real picture"),
+    ):
+        parts.append(Part(heading, tuple(pointing_to(report, verdict)) or (NOTHING,)))
+    return [*parts, Part("What could be wrong", (*doubts(report), NO_PROOF))]
+
+
+NOTHING = "Nothing that was looked at."
+NO_PROOF = "A verdict is an estimate, not proof."
+
+
+def seen(report: Report) -> list[str]:
+    """The evidence that by itself speaks for no verdict, and what provenance found."""
+    told = {reason.sentence for reason in report.reasons}
+    findings = [f"{f.summary} ({f.kind}, {f.strength})" for f in report.provenance]
+    return [sentence for sentence in report.evidence if sentence not in told] + findings
+
+
+def error_rate(report: Report) -> str | None:
+    """How often this verdict was wrong where that was measured, as a sentence."""
+    return next((reason.sentence for reason in report.reasons if reason.code == "error_rate"), None)
+
+
+def pointing_to(report: Report, verdict: Verdict) -> list[str]:
+    """The reasons for a verdict, whether or not it was given; for `unsure`, those against having one."""
+    return [r.sentence for r in report.reasons if r.points_to is verdict and r.code != "error_rate"]
 
 
 def doubts(report: Report) -> list[str]:
     """What could be wrong with this very answer, as sentences."""
-    sentences = [_warning_words(code) for code in report.warnings]
+    sentences = pointing_to(report, Verdict.UNSURE) + [_warning_words(code) for code in report.warnings]
     if report.verdict is Verdict.UNSURE:
         sentences.append("Neither verdict would be right often enough here; other evidence has to decide.")
     if not report.calibrated:

@@ -19,7 +19,7 @@ INFO = SourceInfo(
     licence="yours",
     where="your disk",
     layout="a .csv with path, label (real, fake); also generator, source, group, split, box, sha256, content, "
-    "prompt",
+    "prompt, licence",
 )
 
 
@@ -53,6 +53,7 @@ def _sample(root: Path, row: dict[str, str], where: str) -> Sample:
         sha256=row.get("sha256") or "",
         content=row.get("content") or "",
         prompt=row.get("prompt") or "",
+        licence=row.get("licence") or "",
     )
 
 
