@@ -64,7 +64,7 @@ class SourceError(VeridicalError):
     """A source that gives no bytes.
 
     Codes: `not_found`, `permission_denied`, `unreadable`, `is_a_directory`, `url_not_supported`, `no_matches`,
-    `offline`, `no_credentials`, `body_too_large`, `hash_mismatch`, `download_failed`.
+    `offline`, `no_credentials`, `body_too_large`, `hash_mismatch`, `download_failed`, `no_caption`, `blocked`.
     """
 
     code = "unreadable"
@@ -76,7 +76,7 @@ class ModelError(VeridicalError):
     Codes: `malformed_bundle`, `hash_mismatch`, `unsafe_checkpoint`, `malformed_checkpoint`,
     `checkpoint_mismatch`, `unsafe_graph`, `non_finite_parameters`, `self_test_failed`, `offline`,
     `missing_backbone`, `export_mismatch`, `unsupported_export`, `gate_failed`, `missing_index`,
-    `malformed_index`, `malformed_recipe`.
+    `malformed_index`, `malformed_recipe`, `out_of_memory`.
     """
 
     code = "malformed_bundle"

@@ -133,6 +133,9 @@ def test_what_is_missing_is_said(run: Run, subnet: Path) -> None:
         assert ran.returncode == 3, options
         assert message in ran.stderr, options
     assert run("network", "replay", subnet / "nothing").returncode == 3
+    ran = run(*VALIDATOR, "--data", subnet / "set", "--upscale", "x9")
+    assert ran.returncode == 4
+    assert "no upscaler 'x9'" in ran.stderr
 
 
 @pytest.mark.usefixtures("miners")
@@ -143,3 +146,21 @@ def test_fakes_may_come_from_folders(run: Run, subnet: Path) -> None:
     fakes = ("--fakes", subnet / "set" / "fake")
     ran = run(*VALIDATOR, "--data", reals, *fakes, "--rounds", "3", "--state", subnet / "v", "--json")
     assert len(lines(ran)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--generate", "mochi"), "makes videos"),
+        (("--generate", "sdx"), "Did you mean 'sdxl'?"),
+        (("--generate", "sdxl", "--prompts", "lama"), "OWNER/NAME"),
+        (("--generate", "sdxl"), "need real pictures"),
+    ],
+)
+def test_generators_that_cannot_be_used_are_refused_before_anything_is_loaded(
+    run: Run, subnet: Path, options: tuple[str, ...], words: str
+) -> None:
+    pytest.importorskip("diffusers", reason="needs the extra 'generate'")
+    ran = run(*VALIDATOR, "--fakes", subnet / "set" / "fake", *options)
+    assert ran.returncode != 0
+    assert words in ran.stderr

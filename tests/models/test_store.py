@@ -12,7 +12,8 @@ import pytest
 from veridical.errors import MissingExtraError, ModelError, UnknownModelError
 from veridical.models.bundle import read_bundle, write_bundle
 from veridical.models.card import Card, sha256_of
-from veridical.models.store import cache_folder, find_bundle, is_offline, list_bundles
+from veridical.models.snapshots import cache_folder, is_offline
+from veridical.models.store import find_bundle, list_bundles
 
 
 @pytest.fixture(autouse=True)

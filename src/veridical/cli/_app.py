@@ -29,6 +29,7 @@ _COMMANDS = {
     "miner": ("miner", "Answer the challenges of a subnet's validators."),
     "proxy": ("proxy", "Ask the best miners of a subnet for clients of yours."),
     "validator": ("validator", "Challenge the miners of a subnet and set weights."),
+    "generate": ("generate", "Make fakes of what real pictures show, by text-to-image models."),
     "robustness": ("robustness", "How much each perturbation costs each detector, from stored predictions."),
     "calibrate": ("calibrate", "Fit probabilities and thresholds on one set, measure them on another."),
     "fuse": ("fuse", "Combine detectors from stored predictions, calibrated and measured."),

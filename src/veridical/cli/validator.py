@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from veridical.cli._extras import needs_extra
+from veridical.cli._generation_options import generation_options, refuse_video
 from veridical.cli._network_options import (
     LOCAL,
     chosen_wallet,
@@ -25,11 +26,12 @@ from veridical.errors import NetworkError, UsageError
 if TYPE_CHECKING:
     import random
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from veridical.generation.pipeline import Pipeline
     from veridical.network.chain import Chain
     from veridical.network.media_cache import MediaCache
-    from veridical.network.offers import Offer
+    from veridical.network.offers import Offer, Remake
     from veridical.network.validator import Round, Validator
     from veridical.results import Label
 
@@ -50,7 +52,24 @@ _folder = click.Path(path_type=Path, file_okay=False)
     type=_folder,
     help="Folder of a generator's autoencoder: makes a fake of every real picture.",
 )
-@click.option("--known", help="Public real pictures, for canaries against look-up; needs --autoencoder.")
+@click.option(
+    "--upscale",
+    metavar="NAME",
+    multiple=True,
+    help="Real-ESRGAN network (animevideov3-x2 or -x4, x4plus, x4plus-anime) that makes a fake of every real "
+    "picture from a small copy; may be given several times. x4plus takes 25 s a megapixel, animevideov3 1 s.",
+)
+@click.option(
+    "--generate",
+    metavar="NAME",
+    multiple=True,
+    help="Text-to-image model (a name of 'veridical generate --list', or a folder) that makes a fake of what "
+    "every real picture shows; may be given several times, and all stay in memory.",
+)
+@generation_options
+@click.option(
+    "--known", help="Public real pictures, for canaries against look-up; needs --autoencoder or --upscale."
+)
 @click.option("--rule", type=click.Choice(RULES), default="mcc_acc", show_default=True, help="Of the rewards.")
 @click.option(
     "--sample-size", type=click.IntRange(1), default=50, show_default=True, help="Miners asked at a time."
@@ -120,6 +139,11 @@ def validator(
     split: str | None,
     fakes: tuple[Path, ...],
     autoencoder: Path | None,
+    upscale: tuple[str, ...],
+    generate: tuple[str, ...],
+    captioner: str,
+    prompts: str,
+    device: str,
     known: str | None,
     rule: str,
     sample_size: int,
@@ -139,8 +163,9 @@ def validator(
     """Challenge the miners of a subnet and set weights, until SIGTERM or Ctrl-C.
 
     The hotkey must be registered and have a permit, which goes to the largest stakes. Pictures come from --data
-    and --fakes; real and fake are cropped, perturbed and encoded alike. Which is which stays in the history,
-    which --state holds with everything else that must survive a restart.
+    and --fakes, and fakes of those in --data from --autoencoder and --generate; real and fake are cropped,
+    perturbed and encoded alike. Which is which stays in the history, which --state holds with everything else
+    that must survive a restart.
     """
     import logging
 
@@ -170,7 +195,9 @@ def validator(
         timeout=timeout,
         least_rounds=first_weights,
     )
-    sources = _sources(data, split, fakes, autoencoder, known, rng)
+    pipelines = _pipelines(generate, captioner, prompts, device)
+    remakes = _remakes(autoencoder, upscale)
+    sources = _sources(data, split, fakes, remakes, pipelines, known, rng)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_sole_user(folder))
         stop = stack.enter_context(_stopped_by_signals())
@@ -200,11 +227,31 @@ def _state_folder(chain: Chain, hotkey: str) -> Path:
     return Path(platformdirs.user_data_dir("veridical")) / f"validator-{chain.netuid}{ledger}-{hotkey[:12]}"
 
 
+def _pipelines(models: Sequence[str], captioner: str, prompts: str, device: str) -> list[Pipeline]:
+    from veridical.network import offers
+
+    for name in models:
+        refuse_video(name)
+    return offers.text_to_image(models, captioner=captioner, prompts=prompts, device=device) if models else []
+
+
+def _remakes(autoencoder: Path | None, upscalers: Sequence[str]) -> Mapping[str, Remake]:
+    """What makes fakes of real pictures, by the name that is written down as their generator."""
+    from veridical.network import offers
+
+    remakes = {}
+    if autoencoder:
+        with needs_extra("train", "making fakes with an autoencoder"):
+            remakes[autoencoder.name] = offers.autoencoder(autoencoder)
+    return remakes | {f"realesrgan-{name}": offers.upscaler(name) for name in upscalers}
+
+
 def _sources(
     data: str | None,
     split: str | None,
     fakes: tuple[Path, ...],
-    autoencoder: Path | None,
+    remakes: Mapping[str, Remake],
+    pipelines: Sequence[Pipeline],
     known: str | None,
     rng: random.Random,
 ) -> Mapping[Label, Iterator[Offer]]:
@@ -214,19 +261,21 @@ def _sources(
     own = offers.labelled(data, split) if data else []
     reals = [offer for offer in own if offer.label is Label.REAL]
     sets = [own, *(offers.fakes_in(folder) for folder in fakes)]
-    if known and not autoencoder:
-        raise UsageError("Canaries need something that makes fakes.", hint="Give --autoencoder too.")
-    if autoencoder:
-        with needs_extra("train", "making fakes with an autoencoder"):
-            remake = offers.autoencoder(autoencoder)
-        sets.append(offers.reconstructions(reals, remake, autoencoder.name))
-        if known:
-            sets.append(offers.canaries(offers.labelled(known), remake, autoencoder.name))
+    sets += [offers.generated(reals, pipeline, rng) for pipeline in pipelines]
+    sets += [offers.reconstructions(reals, remake, name) for name, remake in remakes.items()]
+    if known:
+        if not remakes:
+            raise UsageError(
+                "Canaries need something that makes fakes.", hint="Give --autoencoder or --upscale too."
+            )
+        # One kind of fake is enough for a trap, and no known picture should come twice.
+        name, remake = next(iter(remakes.items()))
+        sets.append(offers.canaries(offers.labelled(known), remake, name))
     labels = {offer.label for each in sets for offer in each}
     if labels != set(Label):
         raise UsageError(
             "Challenges need real pictures and fakes.",
-            hint="Give --data with both, or add --fakes or --autoencoder.",
+            hint="Give --data with both, or add --fakes, --autoencoder, --upscale or --generate.",
         )
     return {label: offers.by_turns(*(offers.shuffled(each, label, rng) for each in sets)) for label in Label}
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from veridical.errors import SourceError, UsageError
-from veridical.models.store import is_offline
+from veridical.models.snapshots import is_offline
 
 ATTEMPTS = 4
 # Seconds before the second attempt; twice as long before each further one.

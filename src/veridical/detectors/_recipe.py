@@ -18,7 +18,7 @@ import msgspec
 from veridical.detectors._base import Carded, Detector
 from veridical.errors import ModelError, UnknownModelError, did_you_mean
 from veridical.models.card import Calibration, Card, Measurement, Paper, PixelInput, TrainingData
-from veridical.models.store import cache_folder
+from veridical.models.snapshots import cache_folder
 from veridical.results import Thresholds
 
 SCHEMA_VERSION = 1

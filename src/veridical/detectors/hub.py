@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import threading
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ import numpy as np
 from veridical.detectors._base import Pixels, require_size, score_of_logits
 from veridical.errors import MissingExtraError, ModelError, UnknownModelError, did_you_mean
 from veridical.models.parameters import refuse_pickle
-from veridical.models.store import cache_folder, is_offline
+from veridical.models.snapshots import find_snapshot, is_path
 from veridical.results import Score, Thresholds
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def parse(argument: str) -> Checkpoint:
     Checkpoint(source='owner/name', revision='v1', fake=('Fake', 'artificial'))
     """
     parts = _SYNTAX.fullmatch(argument)
-    if parts is None or not (_is_path(parts["source"]) or _REPOSITORY.fullmatch(parts["source"])):
+    if parts is None or not (is_path(parts["source"]) or _REPOSITORY.fullmatch(parts["source"])):
         raise UnknownModelError(
             f"'{FAMILY}:{argument}' names no checkpoint.",
             hint="Write hub:owner/name?fake=LABEL or hub:owner/name@revision?fake=LABEL,LABEL.",
@@ -108,51 +107,15 @@ def load(argument: str) -> HubDetector:
     """The detector of `owner/name@revision?fake=LABEL`. Raises `ModelError`, `MissingExtraError`."""
     checkpoint = parse(argument)
     name = f"{FAMILY}:{argument}"
-    if _is_path(checkpoint.source):
+    if is_path(checkpoint.source):
         return HubDetector(Path(checkpoint.source), checkpoint.fake, name)
-    return HubDetector(_download(checkpoint), checkpoint.fake, name)
+    folder = find_snapshot(f"{checkpoint.source}@{checkpoint.revision}", _WANTED)
+    return HubDetector(folder, checkpoint.fake, name)
 
 
 def names() -> list[str]:
     """None: a checkpoint needs its labels named, which its files cannot say."""
     return []
-
-
-def _is_path(source: str) -> bool:
-    # Not whatever exists: a folder lying in the working directory cannot pose as a repository.
-    return source.startswith((".", "/", "~")) or Path(source).is_absolute()
-
-
-def _download(checkpoint: Checkpoint) -> Path:
-    try:
-        import huggingface_hub
-        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-    except ImportError as error:
-        raise MissingExtraError("checkpoints from a hub", extra="hub") from error
-    where = f"{checkpoint.source}@{checkpoint.revision}"
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                checkpoint.source,
-                revision=checkpoint.revision,
-                cache_dir=cache_folder() / "huggingface",
-                endpoint=os.environ.get("HF_ENDPOINT"),
-                allow_patterns=_WANTED,
-                local_files_only=is_offline(),
-            )
-        )
-    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise UnknownModelError(
-            f"There is no hub repository {where}, or it is not yours to read.",
-            hint="Look the name up on the hub; for a private repository set HF_TOKEN.",
-        ) from error
-    except Exception as error:  # the rest are its HTTP client's, which change with its version
-        raise ModelError(
-            f"{where} is not in the cache and could not be downloaded: {error}",
-            code="offline",
-            hint="Unset VERIDICAL_OFFLINE and HF_HUB_OFFLINE, or try again.",
-            retryable=not is_offline(),
-        ) from error
 
 
 def _files(folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from veridical.errors import DataError, ModelError, UsageError
 from veridical.models.files import replace_file
-from veridical.models.store import cache_folder
+from veridical.models.snapshots import cache_folder
 from veridical.results import Label
 
 Array = NDArray[Any]  # Any: columns are whole numbers of 8 to 64 bits, and float16

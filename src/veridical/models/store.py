@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
-
-from veridical.errors import MissingExtraError, ModelError, UnknownModelError, did_you_mean
+from veridical.errors import ModelError, UnknownModelError, did_you_mean
 from veridical.models.bundle import CARD, GRAPH, PARAMETERS, install_bundle
 from veridical.models.card import parse_card
+from veridical.models.snapshots import cache_folder, find_snapshot, is_offline
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -64,19 +62,6 @@ def list_bundles() -> list[FoundBundle]:
     return _named_bundles() + downloaded
 
 
-def cache_folder() -> Path:
-    """The user's cache; the environment variable `VERIDICAL_CACHE` names another."""
-    if folder := os.environ.get("VERIDICAL_CACHE"):
-        return Path(folder)
-    return Path(platformdirs.user_cache_dir("veridical"))
-
-
-def is_offline() -> bool:
-    """Whether `VERIDICAL_OFFLINE` or `HF_HUB_OFFLINE` forbids downloads now."""
-    switches = (os.environ.get(name, "") for name in ("VERIDICAL_OFFLINE", "HF_HUB_OFFLINE"))
-    return any(value.lower() in {"1", "on", "yes", "true"} for value in switches)
-
-
 def _is_there(path: Path) -> bool:
     """A file is there too: reading it as a bundle says why it is none."""
     try:
@@ -119,33 +104,8 @@ def _find_on_hub(name: str) -> FoundBundle:
 
 def _download(repository: str, revision: str, folder: Path) -> None:
     """Fetch a repository's bundle and install it in `folder`, unless that very bundle is there already."""
-    try:
-        import huggingface_hub
-        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-    except ImportError as error:
-        raise MissingExtraError("bundles from a hub", extra="hub") from error
-
-    try:
-        snapshot = huggingface_hub.snapshot_download(
-            repository,
-            revision=revision,
-            cache_dir=cache_folder() / "huggingface",
-            endpoint=os.environ.get("HF_ENDPOINT"),
-            allow_patterns=[CARD, GRAPH, PARAMETERS],
-        )
-    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise UnknownModelError(
-            f"There is no hub repository {repository}@{revision}, or it is not yours to read.",
-            hint="Look the name up on the hub; for a private repository set HF_TOKEN.",
-        ) from error
-    except Exception as error:  # the rest are its HTTP client's, which change with its version
-        raise ModelError(
-            f"{repository}@{revision} could not be downloaded: {error}",
-            code="offline",
-            hint="Try again, or use one of 'veridical models list'.",
-            retryable=True,
-        ) from error
-    _install_snapshot(Path(snapshot), folder)
+    snapshot = find_snapshot(f"{repository}@{revision}", [CARD, GRAPH, PARAMETERS])
+    _install_snapshot(snapshot, folder)
 
 
 def _install_snapshot(snapshot: Path, folder: Path) -> None:

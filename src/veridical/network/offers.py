@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from veridical.data.samples import Sample, load_pixels, read_samples
 from veridical.errors import SourceError
 from veridical.media.sources import EXTENSIONS
 from veridical.results import Label
+
+if TYPE_CHECKING:
+    from veridical.generation.pipeline import Pipeline
 
 Remake = Callable[[Pixels], Pixels]
 
@@ -82,6 +86,28 @@ def reconstructions(reals: Iterable[Offer], remake: Remake, generator: str) -> l
     ]
 
 
+def generated(reals: Iterable[Offer], pipeline: Pipeline, rng: random.Random) -> list[Offer]:
+    """For each real picture a new one of what it shows, by a text-to-image model.
+
+    Nothing is loaded before the first of them is. What was said on the way is not logged, since caption and
+    prompt would tell a fake by its content.
+    """
+
+    def making(load: Callable[[], Pixels]) -> Callable[[], Pixels]:
+        return lambda: pipeline.make(load(), seed=rng.getrandbits(32)).pixels
+
+    return [
+        Offer(
+            origin=_renamed(real.origin, pipeline.model),
+            label=Label.FAKE,
+            generator=pipeline.model,
+            source=real.source,
+            load=making(real.load),
+        )
+        for real in reals
+    ]
+
+
 def canaries(known: Iterable[Offer], remake: Remake, generator: str) -> list[Offer]:
     """Traps for miners that look pictures up: of each known real picture a re-photograph and a fresh fake.
 
@@ -108,6 +134,28 @@ def autoencoder(folder: Path) -> Remake:
 
     loaded = load_autoencoder(folder)
     return lambda pixels: reconstruct(pixels, loaded)
+
+
+def upscaler(name: str) -> Remake:
+    """A GAN that scales pictures up, by its name, as something that makes fakes; needs the extra `generate`."""
+    from veridical.generation.upscale import load_upscaler, remake
+
+    loaded = load_upscaler(name)
+    return lambda pixels: remake(pixels, loaded)
+
+
+def text_to_image(models: Sequence[str], *, captioner: str, prompts: str, device: str) -> list[Pipeline]:
+    """Pipelines by name, each with its own model and all with one captioner and one writer of prompts.
+
+    Needs the extra `generate`. Raises `UnknownModelError` for a name, and `ModelError` for a folder.
+    """
+    from veridical.generation.captions import Captioner
+    from veridical.generation.pipeline import Pipeline
+    from veridical.generation.prompts import find_writer
+    from veridical.generation.text_to_image import find_model
+
+    seeing, writer = Captioner(captioner, device), find_writer(prompts, device)
+    return [Pipeline(seeing, writer, find_model(name, device)) for name in models]
 
 
 def labelled(data: str, split: str | None = None) -> list[Offer]:

@@ -17,7 +17,7 @@ from veridical.data.samples import Sample, counts, load_pixels, read_samples
 from veridical.data.sources import download_source, hub
 from veridical.data.sources._info import SetInfo
 from veridical.errors import DataError, MissingExtraError, SourceError, UsageError
-from veridical.models.store import cache_folder
+from veridical.models.snapshots import cache_folder
 from veridical.results import Label
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -31,7 +31,7 @@ from veridical.data.sources._files import labelled_files
 from veridical.data.sources._info import SetInfo, SourceInfo
 from veridical.data.sources._unpacking import UNPACKED, unpack
 from veridical.errors import DataError, MissingExtraError, SourceError, UsageError, did_you_mean
-from veridical.models.store import cache_folder
+from veridical.models.snapshots import cache_folder
 from veridical.results import Label
 
 # What `read` downloads of a set that is not in the cache; `veridical data download --most-gb` takes more.
