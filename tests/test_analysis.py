@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import math
@@ -18,7 +19,7 @@ from veridical.detectors import Detector
 from veridical.detectors._base import Pixels, require_size, score_of_logits
 from veridical.errors import ModelError, UnknownModelError, UsageError
 from veridical.media.limits import Limits
-from veridical.models.card import Calibration, Card, Estimate, Measurement, Paper, PixelInput
+from veridical.models.card import Calibration, Card, Estimate, Measurement, Paper, PixelInput, TrainingData
 from veridical.results import Report, Score, Thresholds, Verdict
 
 BAND = Thresholds(ai=0.9, real=0.2)
@@ -311,6 +312,76 @@ def test_the_evidence_for_real_states_the_measured_share_of_fakes_called_so() ->
     assert (
         "Of 250 AI pictures in its test, it wrongly called 4.0 % (95 % interval 2.0 to 7.0 %) 'real'." in said
     )
+
+
+def test_the_error_rate_is_a_number_too_and_that_of_the_verdict() -> None:
+    for view, expected in ((3.0, (0.01, 0.003, 0.029, 300)), (-3.0, (0.04, 0.02, 0.07, 250))):
+        rate = report_of(Fixed(views=(view,), card=card())).error_rate
+        assert rate is not None
+        assert (rate.value, rate.low, rate.high, rate.n) == expected
+    assert report_of(Fixed(views=(0.0,), card=card())).error_rate is None
+    assert report_of(Fixed(views=(3.0,), card=card()), threshold=0.5).error_rate is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "origin"),
+    [(("elsewhere",), "from sources it was not trained on"), (("museum",), "in its test"), ((), "in its test")],
+)
+def test_pictures_are_called_new_only_where_the_card_shows_that_they_are(
+    seen: tuple[str, ...], origin: str
+) -> None:
+    full = card()
+    tested = [
+        dataclasses.replace(split, sources={"museum": {"fpr": split.metrics["fpr"]}}) for split in full.measured
+    ]
+    training = TrainingData("train", "0" * 64, n_real=9, n_fake=9, sources=seen)
+    full = dataclasses.replace(full, measured=tuple(tested), training=training)
+    assert f"Of 300 real pictures {origin}, it" in evidence(report_of(Fixed(views=(3.0,), card=full)))
+
+
+def points(report: Report) -> list[tuple[str, str]]:
+    return [(reason.code, reason.points_to.value) for reason in report.reasons]
+
+
+def test_reasons_are_sentences_of_the_evidence() -> None:
+    report = report_of(Fixed(views=(3.0, -3.0, 0.1), card=card()))
+    assert {reason.sentence for reason in report.reasons} <= set(report.evidence)
+
+
+def test_a_number_beyond_a_threshold_points_to_its_verdict() -> None:
+    assert points(report_of(Fixed(views=(3.0,), card=card()))) == [
+        ("above_threshold", "ai"),
+        ("error_rate", "ai"),
+    ]
+    assert points(report_of(Fixed(views=(-3.0,)))) == [("below_threshold", "real")]
+
+
+def test_an_interval_across_the_threshold_is_a_doubt() -> None:
+    # Calibrated, 1.15 becomes 0.909, just above 0.9.
+    assert ("interval_over_threshold", "unsure") in points(report_of(Fixed(views=(1.15,), card=card())))
+
+
+@pytest.mark.parametrize(
+    ("view", "leans"), [(0.5, ("leans_to_ai", "ai")), (-0.5, ("leans_to_real", "real")), (0.01, None)]
+)
+def test_without_a_verdict_a_number_leans_where_its_whole_interval_does(
+    view: float, leans: tuple[str, str] | None
+) -> None:
+    found = points(report_of(Fixed(views=(view,), card=card())))
+    assert found == [("between_thresholds", "unsure"), *([leans] if leans else [])]
+
+
+def test_parts_point_to_the_verdicts_they_would_give() -> None:
+    report = report_of(Fixed(views=(6.0, 6.0, 0.0, -6.0)))
+    assert report.verdict is Verdict.UNSURE
+    assert points(report) == [
+        ("parts_disagree", "unsure"),
+        ("parts_say_ai", "ai"),
+        ("parts_say_real", "real"),
+    ]
+    assert "2 of the 4 parts looked at would give 'ai' by themselves." in report.evidence
+    alike = report_of(Fixed(views=(6.0, 6.0)))
+    assert "All 2 parts looked at would give 'ai' by themselves." in alike.evidence
 
 
 def test_a_rate_that_was_measured_at_another_threshold_is_not_quoted() -> None:

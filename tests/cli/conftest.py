@@ -48,7 +48,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         description="The mean of all pixels.",
         licence="MIT",
         paper=Paper(authors="Us", title="On means", venue="Here", url="https://example.org"),
-        input=PixelInput(kind="crops", size=64),
+        input=PixelInput(kind="crops", size=48),
         parameters=1,
         files={},
         calibration=Calibration(1.0, -5.0, ((0.0, 0.0), (0.0, 0.01)), "val", "0" * 64, n_real=9, n_fake=9),

@@ -93,6 +93,15 @@ def test_values_are_those_of_the_metrics_and_rates_of_the_verdicts() -> None:
     assert found["unsure"].value == np.mean((scores < 0.8) & (scores > 0.2))
 
 
+def test_a_verdict_that_a_gate_withholds_counts_as_none() -> None:
+    rows = [row(label, "s", score) for label in ("real", "fake") for score in (0.1, 0.9)]
+    gated = [dataclasses.replace(r, gates="flat_picture") for r in rows]
+    found = summarise([*rows, *gated], rounds=100)
+    assert found["fpr"].value == found["tpr"].value == found["fakes_called_real"].value == 0.25
+    assert found["unsure"].value == 0.5
+    assert found["accuracy_at_threshold"].value == found["accuracy"].value == 0.5
+
+
 def test_the_confusion_counts_verdicts_at_half() -> None:
     rows = [row("real", "s", s) for s in (0.1, 0.5)] + [row("fake", "g", s) for s in (0.4, 0.5, 0.6)]
     counts = measure(rows, rounds=100).confusion

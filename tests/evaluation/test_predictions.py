@@ -95,6 +95,21 @@ def test_the_verdict_is_that_of_the_stored_thresholds() -> None:
     assert verdicts == [Verdict.AI, Verdict.UNSURE, Verdict.REAL]
 
 
+def test_a_gate_withholds_the_verdicts_that_are_its_own() -> None:
+    verdicts = [
+        dataclasses.replace(ROW, score=score, gates=gates).verdict
+        for gates in ("heavy_compression", "heavy_compression flat_picture")
+        for score in (0.8, 0.5, 0.2)
+    ]
+    assert verdicts == [Verdict.AI, *5 * [Verdict.UNSURE]]
+
+
+def test_a_gate_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "p.csv", [dataclasses.replace(ROW, gates="flat_picture no_such_gate")])
+    with pytest.raises(DataError, match="line 2: there is no gate no_such_gate"):
+        read_predictions(tmp_path / "p.csv")
+
+
 def test_a_row_names_the_bytes_it_is_about_where_the_set_does_not(folder: Path) -> None:
     samples = read_samples(folder)
     assert not any(sample.sha256 for sample in samples)
@@ -209,7 +224,9 @@ def test_files_from_before_perturbation_and_content_are_read(tmp_path: Path, suf
 
 
 @SUFFIXES
-@pytest.mark.parametrize("missing", [name for name in COLUMNS if name not in ("perturbation", "content")])
+@pytest.mark.parametrize(
+    "missing", [name for name in COLUMNS if name not in ("perturbation", "content", "gates")]
+)
 def test_a_missing_column_is_named(tmp_path: Path, suffix: str, missing: str) -> None:
     store(tmp_path / f"p{suffix}", [name for name in COLUMNS if name != missing])
     with pytest.raises(DataError, match=f"no column {missing}") as caught:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from veridical.detectors._base import Carded, Pixels, require_size, score_of_logits
+from veridical.detectors._gates import SMALL_PICTURE
 from veridical.errors import ModelError, VeridicalError
 from veridical.models.bundle import Bundle
 from veridical.models.card import PixelInput
@@ -56,7 +57,9 @@ class BundleDetector(Carded):
 
     def _score(self, image: Pixels) -> Score:
         require_size(image, self.minimum)
-        return score_of_logits([self._logit(view) for view in crop_views(image, self.card.input)], self.card)
+        score = score_of_logits([self._logit(view) for view in crop_views(image, self.card.input)], self.card)
+        is_small = min(image.shape[:2]) < self.card.input.size
+        return replace(score, warnings=(SMALL_PICTURE.code,)) if is_small else score
 
     def _logit(self, view: Pixels) -> float:
         pixels = {self._session.get_inputs()[0].name: view[None]}

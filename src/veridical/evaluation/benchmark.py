@@ -6,8 +6,9 @@ then the wider of the two at either end, because a bootstrap of no errors has no
 
 Verdicts at 0.5 (`accuracy`, `real_accuracy`, `fake_accuracy`, `balanced_accuracy`, `f1`, `mcc`, the confusion)
 call a score of 0.5 or more fake. At the detector's own thresholds, `fpr` and `reals_called_real` are shares of
-reals, `tpr` and `fakes_called_real` shares of fakes, `unsure` is the share of all that gets no verdict, and
-`accuracy_at_threshold` that of right answers where everything below the upper threshold is called real.
+reals, `tpr` and `fakes_called_real` shares of fakes, `unsure` is the share of all that gets no verdict (also
+where a gate withholds it). `accuracy_at_threshold`, which knows no gates, is the share of right answers where
+everything below the upper threshold is called real.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from veridical.evaluation.metrics import METRICS, Labels, Scores
 from veridical.evaluation.predictions import Prediction, as_arrays
 from veridical.evaluation.resampling import Counts, Indices, Plan, Values
 from veridical.models.card import Estimate
+from veridical.results import Verdict
 
 Cells = dict[str, Estimate]
 Mask = npt.NDArray[np.bool_]
@@ -322,12 +324,13 @@ def _rates(predictions: Sequence[Prediction], labels: Labels, scores: Scores) ->
     ai = np.array([p.threshold_ai for p in predictions])
     real, fake, every = labels == 0, labels == 1, np.ones(len(labels), dtype=bool)
     called_fake = scores >= 0.5
-    # NaN stands for "no such threshold": no comparison with it holds, so the verdict is never given.
-    called_ai = scores >= ai
-    called_real = ~called_ai & (scores <= np.array([p.threshold_real for p in predictions]))
+    # NaN stands for "no such threshold": no comparison with it holds.
+    above = scores >= ai
+    verdicts = np.array([p.verdict.value for p in predictions])
+    called_ai, called_real = verdicts == Verdict.AI.value, verdicts == Verdict.REAL.value
     rates = {"accuracy": (called_fake == fake, every)}
     if not np.isnan(ai).all():
-        rates["accuracy_at_threshold"] = (called_ai == fake, ~np.isnan(ai))
+        rates["accuracy_at_threshold"] = (above == fake, ~np.isnan(ai))
     return rates | {
         "real_accuracy": (~called_fake, real),
         "fpr": (called_ai, real),

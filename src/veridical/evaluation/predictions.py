@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from veridical.data.perturbations import perturb
 from veridical.data.samples import Sample, file_sha256, load_pixels
 from veridical.detectors import Detector
+from veridical.detectors._gates import GATES, binding, decide, look
 from veridical.errors import DataError
 from veridical.results import Label, Thresholds, Verdict
 
@@ -29,7 +30,7 @@ class Prediction:
     `score` is the calibrated probability of fake; `logit` the raw number before calibration; `threshold_ai`
     and `threshold_real` are the detector's (NaN: none); `box` as in the manifest, empty for the whole picture;
     `perturbation` is what the picture went through first, a name of `data.perturbations`; `content` is what it
-    shows, where the set says so.
+    shows, where the set says so; `gates` are the codes of those that can withhold a verdict, spaces between.
     """
 
     detector: str
@@ -48,6 +49,7 @@ class Prediction:
     code: str
     perturbation: str = "none"
     content: str = ""
+    gates: str = ""
 
     @property
     def stratum(self) -> str:
@@ -56,9 +58,9 @@ class Prediction:
 
     @property
     def verdict(self) -> Verdict:
-        """What the detector's thresholds make of the score."""
+        """What the detector's thresholds make of the score, unless a gate withholds it."""
         ai, real = (None if np.isnan(limit) else limit for limit in (self.threshold_ai, self.threshold_real))
-        return Thresholds(ai=ai, real=real).decide(self.score)
+        return decide(self.score, Thresholds(ai=ai, real=real), self.gates.split())
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def judge_sample(
         except DataError as error:
             yield _unjudged(sample, sha256, error, perturbation=name)
             continue
+        fired = look(perturbed)
         for detector in detectors:
             short_side = min(perturbed.shape[:2])
             if short_side < detector.minimum:
@@ -129,6 +132,7 @@ def judge_sample(
                 code=code,
                 perturbation=name,
                 content=sample.content,
+                gates=" ".join(binding([*fired, *score.warnings], detector)),
             )
 
 
@@ -301,6 +305,8 @@ def _row(row: Mapping[str, object], where: str) -> Prediction:
     prediction = Prediction(**values)  # type: ignore[arg-type] # checked above
     if prediction.label not in ("real", "fake") or not 0 <= prediction.score <= 1:
         raise DataError(f"{where}: label or score out of range.", code="bad_predictions")
+    if unknown := set(prediction.gates.split()) - GATES.keys():
+        raise DataError(f"{where}: there is no gate {', '.join(sorted(unknown))}.", code="bad_predictions")
     return prediction
 
 
