@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 import numpy as np
 import onnxruntime
@@ -117,7 +118,9 @@ def test_int8_weights_leave_a_logit_almost_where_it_was_and_depend_on_no_batch()
     torch.manual_seed(0)
     exported = clip_linear.for_export(clip_linear.build("clip-tiny", [1, 3], [2, 3]))
     graph = to_onnx(exported)
+    before = logging.getLogger().handlers[:], logging.getLogger().level
     small = quantise_weights(graph)
+    assert (logging.getLogger().handlers, logging.getLogger().level) == before
     check_graph(small)
     assert b"MatMulNBits" in small
     pixels = np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), dtype=np.uint8)

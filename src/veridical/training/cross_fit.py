@@ -1,5 +1,4 @@
-"""Cross-fitting: nothing is held back for validation, and yet every picture is judged by a network that has not
-seen its publisher.
+"""Cross-fitting: all is trained on, and all is judged by a network that has not seen its publisher.
 
 The network that is kept is trained on the splits train and val together. For each of `folds` folds, which never
 divide a publisher, another one is trained without it and judges it. From these logits `training.export` takes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,6 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 # Smaller tensors are left as they are: there is little to win, and scales and biases matter most.
@@ -36,6 +36,13 @@ def quantise_weights(graph: bytes) -> bytes:
 
 
 def _with_int8_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    # Importing it sets up logging for the whole process, and every library would tell its steps.
+    root.handlers[:] = handlers
+    root.setLevel(level)
     quantiser = MatMulNBitsQuantizer(
         model, bits=8, block_size=_BLOCK, is_symmetric=True, accuracy_level=_INT8_PRODUCTS
     )

@@ -8,6 +8,6 @@ the import of `onnx`. Its hashes are verified like everyone else's.
 from __future__ import annotations
 
 PINNED: dict[str, str] = {
-    "clip_aligned": "b9a5c448f5b67e788d43162bc52426d031c972d102a96495e59ac866399dbd68",
+    "clip_aligned": "be0454f7c46d585ef8132014d675b1950bf9978f6eef144ade9f39b0114ba6c0",
     "npr_shared": "3dffa7fbfdbe1f89aac20a49d069a3af4a95025a27f90cd2da260cf57151159e",
 }
