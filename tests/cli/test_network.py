@@ -90,6 +90,8 @@ def test_a_flag_goes_before_the_environment_and_that_before_btclis_configuration
     assert (tmp_path / "wallets" / "environment" / "hotkeys" / "worker").is_file()
     run("network", "register", "--create", "-w", "flag", "-H", "other")
     assert (tmp_path / "wallets" / "flag" / "hotkeys" / "other").is_file()
+    (tmp_path / "btcli.json").write_text(json.dumps({"network": "test"}))
+    assert "Which subnet of test?" in run("network", "status").stderr
     monkeypatch.setenv("BT_NETWORK", "finney")
     assert "Which subnet of finney?" in run("network", "status").stderr
     assert run("network", "status", "--network", "local").returncode == 0
@@ -111,6 +113,25 @@ def test_mistakes_are_told_with_what_to_do(run: Run, path: Path, words: list[str
     ran = run("network", *words)
     assert ran.returncode == 3
     assert says in ran.stderr
+
+
+def test_a_coldkey_in_its_penalty_window_shows(run: Run, path: Path, tmp_path: Path) -> None:
+    changes = ("max_uids=2", "immunity_period=2", "coldkey_penalty_period=100")
+    run("network", "init", "--manual", *(word for change in changes for word in ("--set", change)))
+    wallets = {name: WalletName(name, "default", tmp_path / "wallets") for name in ("validator", "bad", "new")}
+    for name in ("validator", "bad"):
+        run("network", "register", "--create", "-w", name)
+    run("network", "stake", "1", "-w", "validator")
+    run("network", "epoch")
+    assert "Penalty" not in run("network", "status").stdout
+    run("network", "register", "--create", "-w", "new")
+    coldkey = open_wallet(wallets["bad"]).coldkeypub.ss58_address
+    assert told(run("network", "status", "--json"))["penalties"] == {coldkey: 121}
+    told_in_words = f"Penalty: {coldkey} may register no new hotkey before block 121."
+    assert told_in_words in run("network", "status").stdout
+    run("network", "epoch")
+    refused = run("network", "register", "--create", "-w", "bad", "-H", "clean", "--json")
+    assert json.loads(refused.stderr)["error"]["code"] == "ColdKeyInPenaltyWindow"
 
 
 def test_mistakes_on_a_ledger_are_told_as_json(run: Run, path: Path) -> None:

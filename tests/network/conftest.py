@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from veridical.network.identity import DevelopmentWallet, development_wallet
 from veridical.network.ledger import LocalLedger
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+# Nothing is timed: the machine may have other things to do.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 MakeWallet = Callable[[str], DevelopmentWallet]
 

@@ -10,11 +10,13 @@ from veridical.network.chain import WeightVector
 from veridical.network.identity import (
     WalletName,
     account_id,
+    coldkey_of,
     create_wallet,
     development_wallet,
     is_signed,
     open_wallet,
 )
+from veridical.network.ledger import LocalLedger
 
 pytest.importorskip("bittensor", reason="needs the extra 'network'")
 
@@ -55,6 +57,20 @@ def test_a_wallet_that_is_not_there_names_the_command_that_makes_it(tmp_path: Pa
         open_wallet(WalletName("cold", "hot", tmp_path))
     assert raised.value.code == "no_wallet"
     assert "btcli wallet create --wallet cold --wallet-hotkey hot" in (raised.value.hint or "")
+
+
+def test_to_register_takes_the_coldkey_and_to_work_does_not(tmp_path: Path) -> None:
+    wallet = create_wallet(WalletName("cold", "hot", tmp_path))
+    assert coldkey_of(wallet).ss58_address == wallet.coldkeypub.ss58_address
+    (tmp_path / "cold" / "coldkey").unlink()
+    hot = open_wallet(WalletName("cold", "hot", tmp_path))
+    with LocalLedger.create(tmp_path / "ledger") as ledger:
+        with pytest.raises(NetworkError, match="The coldkey cannot be opened") as raised:
+            ledger.register(hot)
+        assert raised.value.code == "no_wallet"
+        ledger.register(wallet)
+        ledger.stake(hot, 5)
+        assert ledger.metagraph().neurons[0].stake == 5
 
 
 def test_a_keyfile_that_holds_no_key_is_told(tmp_path: Path) -> None:

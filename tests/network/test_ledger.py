@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from veridical.errors import NetworkError
 from veridical.network import chain_errors as refused
-from veridical.network._operations import sign_operation
+from veridical.network._operations import sign_operation, sign_ownership
 from veridical.network.chain import RAO, Address, CommitReveal, Hyperparameters, WeightVector
 from veridical.network.identity import DevelopmentWallet
 from veridical.network.ledger import QUICK, LocalLedger
@@ -233,6 +233,21 @@ def test_ten_commitments_may_be_open(tmp_path: Path, four: list[DevelopmentWalle
         assert len(ledger.open_commits(hotkey(four[0]))) == 1
 
 
+def test_with_the_longest_reveal_period_weights_are_committed_in_every_epoch(
+    tmp_path: Path, four: list[DevelopmentWallet]
+) -> None:
+    rules = dataclasses.replace(QUICK, commit_reveal_period=10)
+    with LocalLedger.create(tmp_path / "l", hyperparameters=rules) as ledger:
+        populate(ledger, four, [9, 1, 0, 0])
+        for epoch in range(14):
+            if epoch >= 10:
+                ledger.reveal_weights(four[0], WeightVector((2, 3), (epoch - 9, 1)), SALT)
+            commit(ledger, four[0], WeightVector((2, 3), (epoch + 1, 1)))
+            ledger.advance(20)
+        assert len(ledger.open_commits(hotkey(four[0]))) == 10
+        assert ledger.weights()[0][2] == pytest.approx(4 / 5, abs=1e-4)
+
+
 def test_an_epoch_pays_by_weights_and_keeps_a_record(
     ledger: LocalLedger, four: list[DevelopmentWallet]
 ) -> None:
@@ -309,6 +324,92 @@ def test_when_all_are_immune_the_oldest_of_the_poorest_goes_but_never_the_owner(
         ledger.register(owner)
         with pytest.raises(refused.NoNeuronIdAvailable):
             ledger.register(four[1])
+
+
+def owned_by(owner: DevelopmentWallet, hotkey: DevelopmentWallet) -> DevelopmentWallet:
+    """Another hotkey of the owner's coldkey."""
+    return DevelopmentWallet(hotkey=hotkey.hotkey, coldkey=owner.coldkey)
+
+
+@pytest.fixture
+def full(tmp_path: Path, wallet: MakeWallet) -> Iterator[LocalLedger]:
+    """Of its miners `good` earned and `bad` did not; there is no room for a third, and none is immune."""
+    rules = dataclasses.replace(OPEN, max_uids=3, immunity_period=30, coldkey_penalty_period=100)
+    with LocalLedger.create(tmp_path / "full", hyperparameters=rules) as ledger:
+        populate(ledger, [wallet(name) for name in ("validator", "good", "bad")], [9, 0, 0])
+        ledger.set_weights(wallet("validator"), WeightVector((1,), (65535,)))
+        ledger.advance(20)
+        yield ledger
+
+
+def test_a_coldkey_that_lost_a_neuron_registers_no_new_hotkey_for_a_while(
+    full: LocalLedger, wallet: MakeWallet
+) -> None:
+    bad, laundered = wallet("bad"), owned_by(wallet("bad"), wallet("laundered"))
+    # Nor does it prune its own: a new hotkey would take the place, and a new immunity, of the old one.
+    with pytest.raises(refused.ColdKeyInPenaltyWindow) as raised:
+        full.register(laundered)
+    assert raised.value.code == "ColdKeyInPenaltyWindow"
+    assert full.penalties() == {}, "what is refused changes nothing"
+    assert full.register(wallet("newcomer")) == 2
+    pruned = full.block()
+    assert full.penalties() == {bad.coldkeypub.ss58_address: pruned + 100}
+    full.advance(99)
+    with pytest.raises(refused.ColdKeyInPenaltyWindow, match=f"from {pruned + 100} on"):
+        full.register(laundered)
+    full.advance(1)
+    assert full.penalties() == {}
+    assert full.register(laundered) == 2
+    assert full.metagraph().neurons[2].coldkey == bad.coldkeypub.ss58_address
+
+
+def test_a_pruned_hotkey_comes_back_with_its_history_and_without_immunity(
+    full: LocalLedger, wallet: MakeWallet
+) -> None:
+    full.register(wallet("newcomer"))
+    full.advance(31)
+    assert full.register(wallet("bad")) == 2
+    full.advance()
+    assert full.register(wallet("another")) == 2, "a newcomer would have been immune, and the poorest spared"
+    full.advance(131)
+    assert full.register(wallet("bad")) == 2
+    full.advance()
+    assert full.register(wallet("last")) != 2, "after the penalty it is a newcomer again"
+
+
+def test_who_is_pruned_while_immune_is_not_penalised(tmp_path: Path, four: list[DevelopmentWallet]) -> None:
+    with LocalLedger.create(tmp_path / "l", hyperparameters=dataclasses.replace(OPEN, max_uids=1)) as ledger:
+        ledger.register(four[0])
+        ledger.register(four[1])
+        assert ledger.penalties() == {}
+        ledger.register(owned_by(four[0], four[2]))
+    rules = dataclasses.replace(OPEN, max_uids=1, immunity_period=0, coldkey_penalty_period=0)
+    with LocalLedger.create(tmp_path / "m", hyperparameters=rules) as ledger:
+        ledger.register(four[0])
+        ledger.register(owned_by(four[0], four[2]))
+        assert ledger.penalties() == {}, "the window can be closed"
+
+
+def test_whose_a_hotkey_is_only_its_coldkey_can_say_and_only_once(
+    ledger: LocalLedger, four: list[DevelopmentWallet]
+) -> None:
+    signer, victim = four[0].hotkey, four[1].coldkey.ss58_address
+    wrong = {
+        "another's coldkey": sign_ownership(four[0].coldkey, ledger.identity, hotkey(four[0])),
+        "another hotkey": sign_ownership(four[1].coldkey, ledger.identity, hotkey(four[1])),
+        "another ledger": sign_ownership(four[1].coldkey, "another", hotkey(four[0])),
+    }
+    for what, owned in wrong.items():
+        claim = {"coldkey": victim, "owned": owned.hex()}
+        with pytest.raises(refused.BadProof):
+            ledger.submit(sign_operation(signer, ledger.identity, "register", claim))
+        assert ledger.metagraph().neurons == (), what
+    ledger.register(four[0])
+    ledger.advance()
+    with LocalLedger(ledger.path) as again:
+        again._connection.execute("DELETE FROM neurons")
+        with pytest.raises(refused.NonAssociatedColdKey):
+            again.register(owned_by(four[1], four[0]))
 
 
 def test_revealed_weights_do_not_reach_whoever_took_the_uid_since(
@@ -482,7 +583,9 @@ def test_a_file_that_is_no_ledger_is_told(tmp_path: Path, ledger: LocalLedger) -
 
 def test_rules_that_cannot_be_are_refused(tmp_path: Path) -> None:
     timelock = dataclasses.replace(QUICK, commit_reveal=CommitReveal.TIMELOCK)
-    for rules, seconds in ((timelock, None), (dataclasses.replace(QUICK, tempo=0), None), (QUICK, 0.0)):
+    endless = [dataclasses.replace(QUICK, commit_reveal_period=period) for period in (0, 11)]
+    wrong = [timelock, dataclasses.replace(QUICK, tempo=0), *endless]
+    for rules, seconds in (*((each, None) for each in wrong), (QUICK, 0.0)):
         with pytest.raises(NetworkError) as raised:
             LocalLedger.create(tmp_path / "l", hyperparameters=rules, block_seconds=seconds)
         assert raised.value.code == "bad_rules"

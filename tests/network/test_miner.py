@@ -30,6 +30,7 @@ from veridical.detectors import LiveDetector
 from veridical.detectors._base import score_of_logits
 from veridical.models.bundle import Bundle, write_bundle
 from veridical.models.card import Card, Paper, PixelInput
+from veridical.network import _http
 from veridical.network.chain import Address, Neuron
 from veridical.network.client import Answer, ask, open_client
 from veridical.network.identity import DevelopmentWallet, development_wallet
@@ -304,6 +305,22 @@ def test_a_body_that_trickles_is_not_waited_for(run: Callable[..., Running]) -> 
     with socket.create_connection(("127.0.0.1", running.port), timeout=30) as connection:
         connection.sendall("\r\n".join([*head, "", "few"]).encode())
         assert b" 408 " in connection.recv(4096)
+
+
+def test_silent_connections_are_closed_and_slow_answers_are_not(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_http, "_HEAD_SECONDS", 0.2)
+    running = run()
+    health = b"GET /healthz HTTP/1.1\r\nHost: m\r\n\r\n"
+    for begun in (b"", health[:-2], health, health + health[:9]):
+        with socket.create_connection(("127.0.0.1", running.port), timeout=30) as connection:
+            connection.sendall(begun)
+            told = b"".join(iter(lambda: connection.recv(4096), b""))  # Until it is closed.
+            assert told.endswith(b'{"status":"ok"}') == (health in begun)
+    running.detector.gate.clear()
+    threading.Timer(0.6, running.detector.gate.set).start()
+    assert running.ask().score is not None
 
 
 def test_each_hotkey_has_its_own_rate(run: Callable[..., Running]) -> None:

@@ -15,7 +15,7 @@ from bittensor.http_auth import HEADER_NONCE, HEADER_SIGNATURE, sign
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veridical.errors import MediaError, NetworkError
+from veridical.errors import MediaError, MissingExtraError, NetworkError
 from veridical.network.identity import DevelopmentWallet, development_wallet
 from veridical.network.protocol import (
     STATUS_OF,
@@ -272,6 +272,8 @@ def test_what_can_be_wrong_with_a_file_has_a_status() -> None:
     codes = re.findall(r"`(\w+)`", str(MediaError.__doc__))
     assert len(codes) == 10
     assert {STATUS_OF[code] for code in codes} == {413, 422}
+    # A format whose decoder is an extra that this miner lacks.
+    assert STATUS_OF[MissingExtraError.code] == 415
 
 
 def test_each_hotkey_has_its_own_nonces(tmp_path: Path) -> None:

@@ -36,8 +36,10 @@ def test_it_is_the_fold_of_the_scoring_functions() -> None:
     settled = replay(closed, SETTINGS)
     assert [one.epoch for one in settled] == list(range(6))
     assert settled[-1].scores == pytest.approx(scores)
-    assert settled[-1].weights == pytest.approx(scoring.weights(scores))
-    assert settled[0].weights["a"] + settled[0].weights["b"] == pytest.approx(1)
+    assert settled[-1].weights == pytest.approx(scoring.weights(scores, SETTINGS))
+    assert sum(settled[-1].weights.values()) == pytest.approx(1)
+    assert settled[0].scores["a"] > 0
+    assert settled[0].weights == {}, "beneath the floor of chance, as for a validator"
 
 
 def test_another_rule_gives_other_weights_for_the_same_history() -> None:

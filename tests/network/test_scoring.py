@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veridical.network import scoring
-from veridical.network.scoring import NoWeightsError, Outcome, Scoring, copies, mixed, moved, reward, weights
+from veridical.network.scoring import (
+    RULES,
+    NoWeightsError,
+    Outcome,
+    Scoring,
+    copies,
+    mixed,
+    moved,
+    reward,
+    weights,
+)
 
 LABELS = np.array([1, 0, 1, 1, 0, 0, 1, 0, 1, 0, 1, 1])
 SCORES = np.array([0.9, 0.2, 0.4, 0.8, 0.6, 0.1, 0.7, 0.3, 0.5, 0.5, 0.51, 0.49])
@@ -102,23 +112,48 @@ def test_copies_share_one_reward() -> None:
     }
     groups = copies(answers)
     assert groups == [frozenset({"first", "second"})]
-    shared = weights({"honest": 0.5, "first": 0.5, "second": 0.5}, groups)
+    shared = weights({"honest": 0.5, "first": 0.5, "second": 0.5}, Scoring(), groups)
     assert shared["first"] == shared["second"] == pytest.approx(0.25)
     assert shared["honest"] == pytest.approx(0.5)
 
 
 @given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), min_size=1))
 def test_weights_are_a_distribution_or_are_not_sent(scores: dict[str, float]) -> None:
-    if math.fsum(scores.values()) == 0:
+    if not any(score >= RULES["mcc_acc"].floor for score in scores.values()):
         with pytest.raises(NoWeightsError):
-            weights(scores)
+            weights(scores, Scoring())
         return
-    found = weights(scores)
+    found = weights(scores, Scoring())
     assert math.fsum(found.values()) == pytest.approx(1)
     assert min(found.values()) >= 0
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_score_beneath_the_floor_of_chance_is_worth_nothing(rule: str) -> None:
+    floor = RULES[rule].floor
+    found = weights({"good": 0.6, "at": floor, "beneath": max(0.0, floor - 1e-9)}, Scoring(rule=rule))
+    assert found == pytest.approx({"good": 0.6 / (0.6 + floor), "at": floor / (0.6 + floor), "beneath": 0.0})
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_guessing_seldom_reaches_the_floor_and_skill_always_does(rule: str) -> None:
+    settings = Scoring(rule=rule)
+    reached = {}
+    for right in (0.5, 0.75):
+        scores = []
+        for seed in range(6):
+            history = outcomes(400, right, seed)
+            score = {"miner": 0.0}
+            for place in range(1, len(history) + 1):
+                score = moved(score, {"miner": reward(history[max(0, place - 100) : place], settings)}, 0.02)
+                if place >= 200:
+                    scores.append(score["miner"])
+        reached[right] = float(np.mean(np.array(scores) >= max(RULES[rule].floor, 1e-3)))
+    assert reached[0.5] < 0.3
+    assert reached[0.75] == 1.0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -0.1])
 def test_a_score_that_is_no_number_never_becomes_a_weight(value: float) -> None:
     with pytest.raises(ValueError, match="finite"):
-        weights({"a": value, "b": 0.5})
+        weights({"a": value, "b": 0.5}, Scoring())

@@ -188,6 +188,7 @@ def test_the_ranking_follows_skill_and_a_killed_validator_loses_and_doubles_noth
 
         for lines in told.values():
             rounds = [json.loads(line) for line in lines]
+            assert [each["errors"] for each in rounds if each["errors"]] == []
             assert {(each["asked"], each["answered"]) for each in rounds} == {(4, 4)}
         earned = incentives(ledger, hotkeys)
         assert earned["red"] > earned["green"] > earned["blue"] >= earned["random"]

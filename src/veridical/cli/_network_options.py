@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,8 +44,8 @@ def network_options(command: Command) -> Command:
             "--network",
             "-n",
             envvar="BT_NETWORK",
-            default=LOCAL,
-            show_default=True,
+            default=_configured_network,
+            show_default=f"that of 'btcli config', else {LOCAL}",
             metavar="local|finney|test|ws://...",
             help="The ledger on this machine, or a chain of Bittensor.",
         ),
@@ -63,6 +65,18 @@ def wallet_options(command: Command) -> Command:
         variable = "BT_" + name.removeprefix("--").replace("-", "_").upper()
         command = click.option(*names, envvar=variable, metavar="NAME", help=what)(command)
     return command
+
+
+def _configured_network() -> str:
+    """What `btcli config` says, else the ledger. Its file is read here: bittensor takes a second to import."""
+    path = Path(os.environ.get("BTCLI_CONFIG") or Path.home() / ".bittensor" / "btcli.json")
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return LOCAL
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The configuration of btcli, {path}, cannot be read: {error}.") from error
+    return str(config.get("network", LOCAL)) if isinstance(config, dict) else LOCAL
 
 
 def chosen_netuid(network: str, netuid: int | None) -> int:

@@ -99,7 +99,7 @@ def register(
     create: bool,
     as_json: bool,
 ) -> None:
-    """Register the hotkey; on Bittensor the coldkey pays for it."""
+    """Register the hotkey, signed by its coldkey too; on Bittensor that pays for it."""
     from veridical.network.identity import create_wallet, open_wallet
 
     if create and network != LOCAL:
@@ -162,6 +162,7 @@ def status(network: str, netuid: int | None, ledger: Path | None, as_json: bool)
 
     chain = open_chain(network, netuid, ledger)
     graph, rules, epoch = chain.metagraph(), chain.hyperparameters(), chain.epoch()
+    penalties = _penalties(chain)
     if as_json:
         print_json(
             {
@@ -170,12 +171,15 @@ def status(network: str, netuid: int | None, ledger: Path | None, as_json: bool)
                 "block": graph.block,
                 "epoch": epoch,
                 "hyperparameters": dataclasses.asdict(rules),
+                "penalties": penalties,
                 "neurons": [_neuron_json(neuron) for neuron in graph.neurons],
             }
         )
         return
     print(f"Subnet {graph.netuid} ({network}), block {graph.block:,}, epoch {epoch:,} of {rules.tempo} blocks.")
     print(f"Weights: {_how_weights_are_set(rules)}")
+    for coldkey, until in penalties.items():
+        print(f"Penalty: {coldkey} may register no new hotkey before block {until:,}.")
     if not graph.neurons:
         print("Nobody is registered.")
         return
@@ -256,6 +260,13 @@ def _ledger(network: str, netuid: int | None, path: Path | None) -> LocalLedger:
     if not isinstance(chain, LocalLedger):
         raise UsageError("Only the local ledger keeps its epochs.", hint="Use --network local.")
     return chain
+
+
+def _penalties(chain: Chain) -> dict[str, int]:
+    """The coldkeys that may register no new hotkey, and until when; no chain but the ledger has such."""
+    from veridical.network.ledger import LocalLedger
+
+    return chain.penalties() if isinstance(chain, LocalLedger) else {}
 
 
 def _changed(rules: Hyperparameters, changes: Sequence[str]) -> Hyperparameters:

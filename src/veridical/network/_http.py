@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from veridical.errors import NetworkError
 from veridical.network.protocol import Refusal
@@ -26,6 +27,8 @@ ANSWERED = "answered"
 
 # More connections than this are turned away with a bare 503.
 _MOST_CONNECTIONS = 512
+# The head of a request is waited for so long, seconds; else silent connections would shut out all others.
+_HEAD_SECONDS = 10.0
 # A request that is being answered when the program is told to end may take so long, seconds.
 _GRACE_SECONDS = 30
 
@@ -125,7 +128,7 @@ def server_of(app: FastAPI) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http="h11",
+            http=_Impatient,
             ws="none",
             log_config=None,
             access_log=False,
@@ -147,6 +150,25 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
         server_of(app).run(sockets=[listener])
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+class _Impatient(H11Protocol):
+    """Closes a connection on which the head of a request, the first or the next, does not come in time."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._wait_for_head()
+
+    def _wait_for_head(self) -> None:
+        self.loop.call_later(_HEAD_SECONDS, self._close_if_silent, self.cycle)
+
+    def _close_if_silent(self, cycle: RequestResponseCycle | None) -> None:
+        if self.cycle is cycle and (cycle is None or cycle.response_complete):
+            self.transport.close()
 
 
 def _content_length(request: Request) -> int:

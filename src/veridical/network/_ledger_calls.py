@@ -2,8 +2,9 @@
 
 The checks, their order and their names are those of subtensor's `do_set_weights`, `do_commit_weights`,
 `do_reveal_weights`, `do_serve_axon` and `get_neuron_to_prune`. Different here: registration and stake cost
-nothing; the chain's floor of non-immune uids is not kept; and a reveal drops weights for uids that changed
-hands after the commitment, which on the chain the newcomer inherits if the validator commits again in between.
+nothing; the chain's floor of non-immune uids is not kept; a reveal drops weights for uids that changed hands
+after the commitment, which on the chain the newcomer inherits if the validator commits again in between; and a
+coldkey one of whose neurons was pruned registers no new hotkey for a while, which the chain does not know.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from veridical.network._ledger_file import SubnetRow
-from veridical.network.chain import RAO, U16_MAX, CommitReveal, WeightVector
+from veridical.network._operations import is_owned
+from veridical.network.chain import OPEN_COMMITS, RAO, U16_MAX, CommitReveal, WeightVector
 from veridical.network.chain_errors import (
     AmountTooLow,
+    BadProof,
+    ColdKeyInPenaltyWindow,
     CommitRevealDisabled,
     CommitRevealEnabled,
     CommittingWeightsTooFast,
@@ -31,6 +35,7 @@ from veridical.network.chain_errors import (
     InvalidRevealCommitHashNotMatch,
     MaxWeightExceeded,
     NeuronNoValidatorPermit,
+    NonAssociatedColdKey,
     NoNeuronIdAvailable,
     NotEnoughBalanceToStake,
     NotEnoughStakeToSetWeights,
@@ -47,7 +52,6 @@ from veridical.network.chain_errors import (
 )
 from veridical.network.identity import account_id
 
-_OPEN_COMMITS = 10
 # What will ever be of the chain's token, in rao.
 _SUPPLY = 21_000_000 * RAO
 
@@ -74,11 +78,16 @@ class Caller:
         return row
 
 
-def register(caller: Caller, *, coldkey: str) -> None:
-    """A uid for the caller; on a full subnet that of the neuron which earned least."""
+def register(caller: Caller, *, coldkey: str, owned: str) -> None:
+    """A uid for the caller; on a full subnet that of the neuron which earned least.
+
+    `owned` is the coldkey's signature: whose hotkeys are penalised must not be for others to say.
+    """
     connection, subnet = caller.connection, caller.subnet
     rules = subnet.hyperparameters
     account_id(coldkey)
+    if not is_owned(caller.hotkey, coldkey, bytes.fromhex(owned), subnet.identity):
+        raise BadProof(f"The coldkey {coldkey} has not signed that it owns the hotkey {caller.hotkey}.")
     uid_of = connection.execute("SELECT uid FROM neurons WHERE hotkey = ?", [caller.hotkey]).fetchone()
     if uid_of is not None:
         raise HotKeyAlreadyRegisteredInSubNet(f"The hotkey {caller.hotkey} has uid {uid_of['uid']} already.")
@@ -87,14 +96,19 @@ def register(caller: Caller, *, coldkey: str) -> None:
     ).fetchone()
     if in_block >= rules.max_regs_per_block:
         raise TooManyRegistrationsThisBlock(f"{in_block} registered in block {subnet.block} already.")
+    _check_owner(caller, coldkey)
     (uid,) = connection.execute("SELECT count(*) FROM neurons").fetchone()
     if uid >= rules.max_uids:
         uid = _neuron_to_prune(caller)
-        _clear(connection, uid)
-    connection.execute("INSERT OR IGNORE INTO accounts (hotkey) VALUES (?)", [caller.hotkey])
+        _prune(caller, uid)
+    # After the pruning, so that nobody replaces a neuron of its own by a new hotkey.
+    _check_penalty(caller, coldkey)
     connection.execute(
-        "INSERT INTO neurons (uid, hotkey, coldkey, registered, last_update) VALUES (?, ?, ?, ?, ?)",
-        [uid, caller.hotkey, coldkey, subnet.block, subnet.block],
+        "INSERT OR IGNORE INTO accounts (hotkey, coldkey) VALUES (?, ?)", [caller.hotkey, coldkey]
+    )
+    connection.execute(
+        "INSERT INTO neurons (uid, hotkey, registered, last_update) VALUES (?, ?, ?, ?)",
+        [uid, caller.hotkey, subnet.block, subnet.block],
     )
 
 
@@ -157,7 +171,7 @@ def commit_weights(caller: Caller, *, hash: str) -> None:
     (open_now,) = connection.execute(
         "SELECT count(*) FROM commits WHERE hotkey = ?", [caller.hotkey]
     ).fetchone()
-    if open_now >= _OPEN_COMMITS:
+    if open_now >= OPEN_COMMITS:
         raise TooManyUnrevealedCommits(f"{open_now} commitments wait for their reveal already.")
     connection.execute(
         "INSERT INTO commits (hotkey, hash, block, epoch) VALUES (?, ?, ?, ?)",
@@ -195,18 +209,60 @@ def perform(caller: Caller, kind: str, arguments: Mapping[str, Any]) -> None:
     CALLS[kind](caller, **arguments)
 
 
+def _check_owner(caller: Caller, coldkey: str) -> None:
+    account = caller.connection.execute(
+        "SELECT coldkey FROM accounts WHERE hotkey = ?", [caller.hotkey]
+    ).fetchone()
+    if account is not None and account["coldkey"] != coldkey:
+        raise NonAssociatedColdKey(f"The hotkey {caller.hotkey} belongs to the coldkey {account['coldkey']}.")
+
+
+def _check_penalty(caller: Caller, coldkey: str) -> None:
+    """Refuse a hotkey without a history for a coldkey that has just lost one with a history."""
+    connection, subnet = caller.connection, caller.subnet
+    known = connection.execute("SELECT 1 FROM accounts WHERE hotkey = ?", [caller.hotkey]).fetchone()
+    (pruned,) = connection.execute("SELECT max(pruned) FROM accounts WHERE coldkey = ?", [coldkey]).fetchone()
+    if known is not None or pruned is None:
+        return
+    until = pruned + subnet.hyperparameters.coldkey_penalty_period
+    if subnet.block < until:
+        raise ColdKeyInPenaltyWindow(
+            f"The coldkey {coldkey} loses a neuron in block {pruned}; it may register a new hotkey from "
+            f"{until} on, now it is {subnet.block}.",
+            hint="A pruned hotkey may come back at any time, but none is replaced by a new one of its coldkey.",
+        )
+
+
+# A neuron is immune for a while after its registration, unless it came back within its coldkey's penalty.
+_IS_IMMUNE = "(registered > :immune_since AND (pruned IS NULL OR registered >= pruned + :penalty))"
+
+
+def _immunity(subnet: SubnetRow) -> dict[str, int]:
+    rules = subnet.hyperparameters
+    return {"immune_since": subnet.block - rules.immunity_period, "penalty": rules.coldkey_penalty_period}
+
+
 def _neuron_to_prune(caller: Caller) -> int:
     """The uid of lowest emission, of equal ones the oldest; one that is immune only if all are."""
-    subnet = caller.subnet
-    immune_since = subnet.block - subnet.hyperparameters.immunity_period
     row = caller.connection.execute(
-        "SELECT uid FROM neurons WHERE hotkey IS NOT ? "
-        "ORDER BY registered > ?, emission, registered, uid LIMIT 1",
-        [subnet.owner, immune_since],
+        "SELECT uid FROM neurons JOIN accounts USING (hotkey) WHERE hotkey IS NOT :owner "
+        f"ORDER BY {_IS_IMMUNE}, emission, registered, uid LIMIT 1",
+        {"owner": caller.subnet.owner, **_immunity(caller.subnet)},
     ).fetchone()
     if row is None:
         raise NoNeuronIdAvailable("The subnet is full, and none of its neurons may be pruned.")
     return int(row["uid"])
+
+
+def _prune(caller: Caller, uid: int) -> None:
+    """Take a uid from its neuron; unless it was immune, its coldkey's penalty begins."""
+    connection, subnet = caller.connection, caller.subnet
+    connection.execute(
+        "UPDATE accounts SET pruned = :block WHERE hotkey IN (SELECT hotkey FROM neurons JOIN accounts "
+        f"USING (hotkey) WHERE uid = :uid AND NOT {_IS_IMMUNE})",
+        {"block": subnet.block, "uid": uid, **_immunity(subnet)},
+    )
+    _clear(connection, uid)
 
 
 def _clear(connection: sqlite3.Connection, uid: int) -> None:

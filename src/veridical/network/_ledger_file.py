@@ -16,7 +16,7 @@ from veridical.network.chain import CommitReveal, Hyperparameters
 
 # "vled" and a version: told apart from other SQLite files, and from a future kind of ledger.
 _APPLICATION = 0x766C6564
-_VERSION = 1
+_VERSION = 2
 _BUSY_SECONDS = 30
 
 _TABLES = """
@@ -35,13 +35,15 @@ CREATE TABLE subnet (
 ) STRICT;
 CREATE TABLE accounts (
     hotkey TEXT PRIMARY KEY,
+    coldkey TEXT NOT NULL,
     stake INTEGER NOT NULL DEFAULT 0 CHECK (stake >= 0),
-    earned INTEGER NOT NULL DEFAULT 0 CHECK (earned >= 0)
+    earned INTEGER NOT NULL DEFAULT 0 CHECK (earned >= 0),
+    pruned INTEGER
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX by_coldkey ON accounts (coldkey);
 CREATE TABLE neurons (
     uid INTEGER PRIMARY KEY,
     hotkey TEXT NOT NULL UNIQUE REFERENCES accounts (hotkey),
-    coldkey TEXT NOT NULL,
     registered INTEGER NOT NULL,
     last_update INTEGER NOT NULL,
     permit INTEGER NOT NULL DEFAULT 0,
@@ -218,7 +220,9 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise NetworkError(f"{path} is an SQLite file, but no ledger.", code="ledger_version")
     if version != _VERSION:
         raise NetworkError(
-            f"The ledger {path} is of version {version}; this program knows {_VERSION}.", code="ledger_version"
+            f"The ledger {path} is of version {version}; this program knows {_VERSION}.",
+            code="ledger_version",
+            hint="Move it away, and make another with 'veridical network init'.",
         )
     (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if result != "ok":

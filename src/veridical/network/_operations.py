@@ -41,5 +41,15 @@ def sign_operation(signer: Signer, ledger: str, kind: str, arguments: Mapping[st
     return Operation(ledger, kind, text, hotkey, nonce, signature)
 
 
+def sign_ownership(coldkey: Signer, ledger: str, hotkey: str) -> bytes:
+    """The coldkey's word that `hotkey` is one of its own, on one ledger."""
+    return bytes(coldkey.sign(_payload(ledger, "own", hotkey)))
+
+
+def is_owned(hotkey: str, coldkey: str, signature: bytes, ledger: str) -> bool:
+    """Whether `coldkey` signed exactly that."""
+    return is_signed(_payload(ledger, "own", hotkey), signature, coldkey)
+
+
 def _payload(*lines: str) -> bytes:
     return "\n".join(("veridical-ledger/1", *lines)).encode()

@@ -99,7 +99,11 @@ class BittensorChain:
             if names.get(name) is not None
         }
         return Hyperparameters(
-            **{**known, "commit_reveal": CommitReveal.TIMELOCK if is_hidden else CommitReveal.OFF}
+            **{
+                **known,
+                "commit_reveal": CommitReveal.TIMELOCK if is_hidden else CommitReveal.OFF,
+                "coldkey_penalty_period": 0,
+            }
         )
 
     def register(self, wallet: Wallet) -> int:

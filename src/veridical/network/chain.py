@@ -21,6 +21,9 @@ from veridical.network.identity import Wallet, account_id
 U16_MAX = 65535
 RAO = 1_000_000_000
 
+# How many commitments of a hotkey may wait for their reveal.
+OPEN_COMMITS = 10
+
 
 @dataclass(frozen=True)
 class Address:
@@ -88,11 +91,14 @@ class Hyperparameters:
 
     Fractions are u16 (65535 is 1), `bonds_moving_avg` millionths, `alpha_sigmoid_steepness` hundredths; times
     are blocks, `commit_reveal_period` is epochs. The chain's `min_allowed_weights` is 1024 and its
-    `max_regs_per_block` is 1, which no small network could meet.
+    `max_regs_per_block` is 1, which no small network could meet. `coldkey_penalty_period` is the local
+    ledger's alone: for so long after one of its neurons was pruned a coldkey registers no other hotkey. 0 is
+    never.
     """
 
     tempo: int = 360
     immunity_period: int = 4096
+    coldkey_penalty_period: int = 4096
     activity_cutoff: int = 5000
     max_uids: int = 256
     max_validators: int = 128

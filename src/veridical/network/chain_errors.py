@@ -1,7 +1,7 @@
 """Why a chain refuses, in the chain's own names: subtensor's errors, of which the local ledger knows these.
 
 Each is a `ChainError` whose `code` is the name, so that what a miner or validator reads, logs and looks up in
-Bittensor's documentation is the same on every network.
+Bittensor's documentation is the same on every network. `ColdKeyInPenaltyWindow` alone is the ledger's own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,14 @@ class HotKeyNotRegisteredInSubNet(ChainError):
 
 class HotKeyAlreadyRegisteredInSubNet(ChainError):
     """The hotkey has a uid here already."""
+
+
+class NonAssociatedColdKey(ChainError):
+    """A hotkey that belongs to another coldkey, as it was registered first."""
+
+
+class ColdKeyInPenaltyWindow(ChainError):
+    """A new hotkey of a coldkey one of whose neurons was pruned not long ago."""
 
 
 class NoNeuronIdAvailable(ChainError):

@@ -37,7 +37,7 @@ class Signer(PublicKey, Protocol):
 class Wallet(Protocol):
     """A hotkey that signs and the address of its owner; `bittensor.Wallet` is one.
 
-    Backends that reach a real chain also read `coldkey`, to pay; that may ask for a password.
+    To register, and to pay on a real chain, the `coldkey` signs too (`coldkey_of`).
     """
 
     @property
@@ -45,8 +45,12 @@ class Wallet(Protocol):
         """Signs requests, weights, addresses."""
 
     @property
+    def coldkey(self) -> Signer:
+        """The owner's keys; reading them may ask for a password."""
+
+    @property
     def coldkeypub(self) -> PublicKey:
-        """Owns the hotkey."""
+        """The owner's address."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,15 @@ def open_wallet(name: WalletName) -> Wallet:
     _read(lambda: wallet.hotkey, f"The hotkey {name} cannot be opened", hint)
     _read(lambda: wallet.coldkeypub, f"The public coldkey of {name} cannot be opened", hint)
     return wallet
+
+
+def coldkey_of(wallet: Wallet) -> Signer:
+    """The owner's keys, by which it consents; raises `NetworkError` (`no_wallet`, `bad_wallet`).
+
+    An encrypted coldkey asks for its password on the terminal, or takes it from where `btcli` does.
+    """
+    hint = "Register where the coldkey is; to mine or validate it is not needed."
+    return _read(lambda: wallet.coldkey, "The coldkey cannot be opened", hint)
 
 
 def create_wallet(name: WalletName) -> Wallet:

@@ -32,8 +32,9 @@ from veridical.network._ledger_file import (
     snapshot,
     transaction,
 )
-from veridical.network._operations import Operation, sign_operation
+from veridical.network._operations import Operation, sign_operation, sign_ownership
 from veridical.network.chain import (
+    OPEN_COMMITS,
     RAO,
     U16_MAX,
     Address,
@@ -45,7 +46,7 @@ from veridical.network.chain import (
     WeightVector,
 )
 from veridical.network.chain_errors import BadProof, Stale, SubnetNotExists
-from veridical.network.identity import Wallet
+from veridical.network.identity import Wallet, coldkey_of
 
 _FIRST_BLOCK = 1
 _POLL_SECONDS = 0.05
@@ -54,6 +55,7 @@ _POLL_SECONDS = 0.05
 QUICK = Hyperparameters(
     tempo=20,
     immunity_period=60,
+    coldkey_penalty_period=60,
     activity_cutoff=280,
     weights_rate_limit=5,
     serving_rate_limit=0,
@@ -128,6 +130,13 @@ class LocalLedger:
         if hyperparameters.commit_reveal is CommitReveal.TIMELOCK:
             raise NetworkError(
                 "A ledger cannot reveal by itself; commit_reveal is 'hash' or 'off'.", code="bad_rules"
+            )
+        is_hidden = hyperparameters.commit_reveal is CommitReveal.HASH
+        if is_hidden and not 1 <= hyperparameters.commit_reveal_period <= OPEN_COMMITS:
+            raise NetworkError(
+                f"A commit_reveal_period is from 1 to {OPEN_COMMITS}: who commits in every epoch may have no "
+                "more open.",
+                code="bad_rules",
             )
         if hyperparameters.tempo < 1 or (block_seconds is not None and block_seconds <= 0):
             raise NetworkError("Tempo and seconds per block must be above zero.", code="bad_rules")
@@ -234,6 +243,17 @@ class LocalLedger:
                 for row in self._connection.execute("SELECT hotkey, earned FROM accounts ORDER BY hotkey")
             )
 
+    def penalties(self) -> dict[str, int]:
+        """The coldkeys that may not register a new hotkey now, with the block from which on they may again."""
+        with self._reading() as subnet:
+            period = subnet.hyperparameters.coldkey_penalty_period
+            rows = self._connection.execute(
+                "SELECT coldkey, max(pruned) + ? AS until FROM accounts GROUP BY coldkey HAVING until > ? "
+                "ORDER BY coldkey",
+                [period, subnet.block],
+            ).fetchall()
+        return {row["coldkey"]: row["until"] for row in rows}
+
     def history(self, last: int | None = None) -> tuple[EpochRecord, ...]:
         """The epochs that have run, oldest first; all, or the `last` so many."""
         with self._reading() as subnet:
@@ -253,8 +273,15 @@ class LocalLedger:
         )
 
     def register(self, wallet: Wallet) -> int:
-        """Register the hotkey; gives its uid. On a full subnet the neuron that earned least loses its own."""
-        self._call(wallet, "register", {"coldkey": wallet.coldkeypub.ss58_address})
+        """Register the hotkey; gives its uid. On a full subnet the neuron that earned least loses its own.
+
+        The coldkey signs too, that it owns the hotkey. For `coldkey_penalty_period` blocks after one of its
+        neurons was pruned, new hotkeys of a coldkey are refused (`ColdKeyInPenaltyWindow`); the pruned one may
+        come back, but is not immune again.
+        """
+        coldkey = coldkey_of(wallet)
+        owned = sign_ownership(coldkey, self._identity, wallet.hotkey.ss58_address)
+        self._call(wallet, "register", {"coldkey": coldkey.ss58_address, "owned": owned.hex()})
         neuron = self.metagraph().by_hotkey(wallet.hotkey.ss58_address)
         if neuron is None:
             raise NetworkError("The new neuron was pruned at once.", code="HotKeyNotRegisteredInSubNet")

@@ -80,6 +80,7 @@ STATUS_OF: Mapping[str, int] = {
     "length_required": 411,
     "body_too_large": 413,
     "unsupported_modality": 415,
+    "missing_extra": 415,
     "empty_file": 422,
     "unsupported_format": 422,
     "malformed": 422,

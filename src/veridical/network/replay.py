@@ -69,7 +69,7 @@ def _settle(history: Iterable[ClosedChallenge], settings: Scoring) -> Iterator[S
                 recent.append(challenge)
         groups = scoring.copies(_answers_by_hotkey(recent))
         try:
-            weights = scoring.weights(scores, groups, since)
+            weights = scoring.weights(scores, settings, groups, since)
         except NoWeightsError:
             weights = {}
         yield Settlement(epoch, scores, groups, weights)

@@ -27,7 +27,6 @@ from veridical.errors import VeridicalError
 
 Labels = npt.NDArray[np.int_]
 Scores = npt.NDArray[np.float64]
-Rule = Callable[[Labels, Scores], float]
 
 # Answers that agree to this many decimals over a whole window are one model's.
 EQUAL_DECIMALS = 6
@@ -121,12 +120,26 @@ def matthews(labels: Labels, scores: Scores) -> float:
     return (tp * tn - fp * fn) / below if below else 0.0
 
 
-# Each rule with what a constant or random answer earns by it on labels from a fair coin.
-RULES: dict[str, tuple[Rule, float]] = {
-    "binary": (binary, 0.5),
-    "auc2": (auc2, 0.25),
-    "mcc_acc": (mcc_acc, 0.25),
-    "sn34": (sn34, 0.0),
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """A formula over a window, and what luck makes of it.
+
+    `chance` is its value for constant or random answers to labels from a fair coin. `floor` is a moving score
+    that one who guesses seldom reaches, and hardly ever with a majority of validators: measured with a window
+    of 100 and a decay of 0.02. Half as high again, it would also take all from a detector of AUROC 0.55.
+    """
+
+    formula: Callable[[Labels, Scores], float]
+    chance: float
+    floor: float
+
+
+RULES: dict[str, Rule] = {
+    "binary": Rule(binary, chance=0.5, floor=0.10),
+    "auc2": Rule(auc2, chance=0.25, floor=0.08),
+    "mcc_acc": Rule(mcc_acc, chance=0.25, floor=0.10),
+    # Of itself it gives guesses next to nothing; but the first who has next to nothing would have all weights.
+    "sn34": Rule(sn34, chance=0.0, floor=0.005),
 }
 
 
@@ -139,12 +152,12 @@ def reward(outcomes: Sequence[Outcome], scoring: Scoring) -> float:
     ramp = min(1.0, (len(outcomes) - scoring.minimum) / scoring.minimum) if scoring.minimum else 1.0
     if ramp <= 0 or not recent or not recent[-1].is_valid:
         return 0.0
-    rule, chance = RULES[scoring.rule]
-    value = rule(
+    rule = RULES[scoring.rule]
+    value = rule.formula(
         np.array([outcome.label for outcome in recent]),
         np.array([outcome.effective for outcome in recent]),
     )
-    return ramp * max(0.0, (value - chance) / (1 - chance))
+    return ramp * max(0.0, (value - rule.chance) / (1 - rule.chance))
 
 
 def mixed(rewards: Mapping[str, float], scoring: Scoring) -> float:
@@ -192,10 +205,13 @@ def copies(answers: Mapping[str, Mapping[str, float | None]], *, least: int = 10
 
 def weights(
     scores: Mapping[str, float],
+    scoring: Scoring,
     groups: Sequence[frozenset[str]] = (),
     since: Mapping[str, int] | None = None,
 ) -> dict[str, float]:
     """Weights by hotkey: non-negative, finite, sum 1; a group of copies has one reward.
+
+    Whose moving score is beneath the rule's floor of chance gets nothing.
 
     `since` says when each hotkey first answered: then the reward is that of the eldest, and the others get
     nothing. Without it they share the reward of their best equally, which a copier of a good model can live on.
@@ -204,9 +220,11 @@ def weights(
     wrong = {hotkey: value for hotkey, value in scores.items() if not math.isfinite(value) or value < 0}
     if wrong:
         raise ValueError(f"scores are finite and not negative: {wrong}")
-    shared = dict(scores)
+    floor = RULES[scoring.rule].floor
+    above = {hotkey: value if value >= floor else 0.0 for hotkey, value in scores.items()}
+    shared = dict(above)
     for group in groups:
-        shared |= _one_reward(scores, sorted(group & scores.keys()), since)
+        shared |= _one_reward(above, sorted(group & above.keys()), since)
     total = math.fsum(shared.values())
     if total <= 0:
         raise NoWeightsError("no miner has a score above chance yet, so no weights are sent.")

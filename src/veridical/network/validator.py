@@ -31,10 +31,6 @@ from veridical.network.scoring import NoWeightsError, Scoring
 # The rule's version, which the chain compares with the least that the subnet wants.
 VERSION_KEY = 1
 
-# A moving score that guessing hardly ever exceeds, by rule: measured on 2,800 challenges answered at random, a
-# window of 100 and a decay of 0.02. `sn34` gives guesses nothing by itself.
-CHANCE_FLOOR = {"binary": 0.15, "auc2": 0.12, "mcc_acc": 0.15, "sn34": 0.0}
-
 _SALT_NUMBERS = 16
 
 log = logging.getLogger(__name__)
@@ -124,15 +120,11 @@ class Validator:
         Raises `NoWeightsError` if nobody is left.
         """
         registered = {neuron.hotkey for neuron in self._chain.metagraph().neurons} - {self._hotkey}
-        floor = CHANCE_FLOOR[self._settings.scoring.rule]
-        scores = {
-            hotkey: score if score >= floor else 0.0
-            for hotkey, score in self._history.scores().items()
-            if hotkey in registered
-        }
-        window = self._settings.scoring.window
-        groups = self._history.copies(window) + self._history.copies(window, of_variants=True)
-        return scoring.weights(scores, _joined(groups), self._history.since())
+        scores = {hotkey: score for hotkey, score in self._history.scores().items() if hotkey in registered}
+        settings = self._settings.scoring
+        groups = self._history.copies(settings.window)
+        groups += self._history.copies(settings.window, of_variants=True)
+        return scoring.weights(scores, settings, _joined(groups), self._history.since())
 
     def publish(self) -> None:
         """Do what is due on the chain: reveal, finish what a kill interrupted, set this epoch's weights.

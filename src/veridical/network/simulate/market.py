@@ -16,19 +16,17 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from veridical.network import yuma
+from veridical.network.chain import OPEN_COMMITS
 from veridical.network.replay import ClosedChallenge, replay
 from veridical.network.scoring import RULES, Scoring
-from veridical.network.simulate.miners import Floats, Miner, population
+from veridical.network.simulate.miners import TEMPO, Floats, Miner, population
 from veridical.network.simulate.validators import VALIDATORS, Media, Validator, copied, record_history
 
-# The last is long enough that what a copier sees is out of date.
-REVEAL_PERIODS = (0, 1, 3, 12)
+# The last is the longest for which a validator that commits in every epoch has no more than ten open.
+REVEAL_PERIODS = (0, 1, 3, OPEN_COMMITS)
 
 # Bittensor's default, and the ledger's.
 USUAL_REVEAL_PERIOD = 1
-
-# Blocks from epoch to epoch, as on the chain.
-_TEMPO = 360
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +65,9 @@ class Market:
 
     @property
     def paying_cheats(self) -> tuple[str, ...]:
-        """Cheats that earned as much as the weakest honest miner, or more."""
+        """Cheats that earned something, and as much as the weakest honest miner or more."""
         cheats = [miner.name for miner in self.miners if miner.kind == "cheat"]
-        return tuple(name for name in cheats if self.earnings[name] >= self.weakest_honest)
+        return tuple(name for name in cheats if 0 < self.earnings[name] >= self.weakest_honest)
 
     @property
     def dividend_ratios(self) -> dict[str, float]:
@@ -129,19 +127,19 @@ def settle(miners: Sequence[Miner], rows: Floats, reveal_period: int) -> Market:
     for epoch in range(epochs):
         weights = np.zeros((n, n))
         weights[:first, first:] = counted[epoch]
-        block = (epoch + 1) * _TEMPO
+        block = (epoch + 1) * TEMPO
         ended = yuma.run_epoch(
             yuma.Subnet(
                 block=block,
                 stake=stake,
                 last_update=np.full(n, block - 1),
-                # All in the beginning; whoever joins later has no weights until then.
-                registered=np.zeros(n, np.int64),
+                registered=np.array([0] * first + [_registered(miner, epoch) for miner in miners]),
                 permit=stake > 0,
                 weights=weights,
                 entries=weights > 0,
                 bonds=bonds,
-                bonded_until=1,
+                bonded_until=epoch * TEMPO + 1,
+                committed=np.full(n, block - 1 - reveal_period * TEMPO),
             ),
             yuma.Rules(),
         )
@@ -154,12 +152,19 @@ def _rows(
     histories: Mapping[str, Sequence[ClosedChallenge]], miners: Sequence[Miner], epochs: int, settings: Scoring
 ) -> Floats:
     rows = np.zeros((epochs, len(VALIDATORS), len(miners)))
-    columns = {miner.name: place for place, miner in enumerate(miners)}
     for place, validator in enumerate(VALIDATORS):
         for settled in replay(histories.get(validator.name, ()), settings):
-            for name, weight in settled.weights.items():
-                rows[settled.epoch, place, columns[name]] = weight
+            hotkeys = (miner.hotkey(settled.epoch) for miner in miners)
+            own = np.array([settled.weights.get(hotkey, 0.0) if hotkey else 0.0 for hotkey in hotkeys])
+            # Hotkeys that have left have no weights.
+            rows[settled.epoch, place] = own / own.sum() if own.any() else own
     return rows
+
+
+def _registered(miner: Miner, epoch: int) -> int:
+    """The block at which the hotkey registered; for none the epoch's last, so that no weight is its own."""
+    registered = miner.registered(epoch)
+    return (epoch + 1) * TEMPO if registered is None else registered * TEMPO + 1 if registered else 0
 
 
 def _counted(rows: Floats, reveal_period: int) -> Floats:

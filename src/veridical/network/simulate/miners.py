@@ -15,6 +15,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from veridical.network.chain import Hyperparameters
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
@@ -29,6 +31,11 @@ _SURE = 0.3
 
 # The epoch in which those join who live on another's answers: nobody can copy who is not there yet.
 _COPIES_JOIN = 5
+
+_RULES = Hyperparameters()
+
+# Blocks from epoch to epoch.
+TEMPO = _RULES.tempo
 
 
 @dataclass(frozen=True)
@@ -62,10 +69,11 @@ Strategy = Callable[[Challenges, Others, np.random.Generator], Answers]
 
 @dataclass(frozen=True)
 class Miner:
-    """A hotkey and what it does; `kind` is `honest` or `cheat`, `joins` the first epoch in which it is asked.
+    """Somebody and what it does; `kind` is `honest` or `cheat`, `joins` the epoch in which it registers.
 
     `auroc` is that of the detector behind an honest one, for each epoch; a strategy sees the answers of the
-    miners before it.
+    miners before it. Who launders its history leaves after `stays` epochs, and comes back under a new hotkey
+    when it has been `away` for so many.
     """
 
     name: str
@@ -74,6 +82,22 @@ class Miner:
     strategy: Strategy
     auroc: Floats | None = None
     joins: int = 0
+    stays: int | None = None
+    away: int = 0
+
+    def registered(self, epoch: int) -> int | None:
+        """The epoch in which it registered the hotkey that it has in this one; None if it has none."""
+        if epoch < self.joins or self.stays is None:
+            return self.joins if epoch >= self.joins else None
+        since = (epoch - self.joins) % (self.stays + self.away)
+        return epoch - since if since < self.stays else None
+
+    def hotkey(self, epoch: int) -> str | None:
+        """Its hotkey in that epoch, if it has one."""
+        registered = self.registered(epoch)
+        if registered is None:
+            return None
+        return self.name if self.stays is None else f"{self.name}/{registered}"
 
     @property
     def skill(self) -> float:
@@ -83,7 +107,7 @@ class Miner:
 
 
 def population(epochs: int, rng: np.random.Generator) -> list[Miner]:
-    """Nine honest miners and eleven cheats."""
+    """Nine honest miners and twelve cheats."""
     honest = [_honest(auroc, epochs, rng) for auroc in HONEST]
     good = _drifting(0.80, epochs, rng)
     best = _drifting(0.95, epochs, rng)
@@ -113,6 +137,14 @@ def population(epochs: int, rng: np.random.Generator) -> list[Miner]:
                 joins=_COPIES_JOIN,
             )
             for number in (1, 2)
+        ),
+        Miner(
+            "launders_history",
+            "cheat",
+            "answers a uniform number, under a new hotkey once the last is pruned",
+            _random,
+            stays=_RULES.immunity_period // TEMPO,
+            away=-(-_RULES.coldkey_penalty_period // TEMPO),
         ),
     ]
 

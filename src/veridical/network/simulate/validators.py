@@ -56,15 +56,14 @@ def record_history(
         answers[miner.name] = miner.strategy(challenges, answers, rng)
     n = len(challenges.labels)
     asked = rng.random((len(miners), n)) < media.asked
-    asked &= challenges.epoch >= np.array([[miner.joins] for miner in miners])
     told = [_as_told(answers[miner.name]) for miner in miners]
     return [
         ClosedChallenge(
             label=int(challenges.labels[place]),
             answers={
-                miner.name: own[place]
+                hotkey: own[place]
                 for miner, own, is_asked in zip(miners, told, asked[:, place], strict=True)
-                if is_asked
+                if is_asked and (hotkey := miner.hotkey(int(challenges.epoch[place])))
             },
             epoch=int(challenges.epoch[place]),
             is_same_for_all=not challenges.is_variant[place],
