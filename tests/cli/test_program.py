@@ -68,7 +68,8 @@ def test_an_interrupt_leaves_valid_output_of_what_was_finished(bundle: Path, pic
         output += process.stdout.read()
         errors = process.stderr.read()
     assert process.returncode == 130
-    assert json.loads(output)["summary"] == {"files": 1, "ai": 1, "real": 0, "unsure": 0, "error": 0}
+    counted = {"files": 1, "ai": 1, "real": 0, "unsure": 0, "error": 0}
+    assert json.loads(output)["summary"].items() >= counted.items()
     assert b"Traceback" not in errors
 
 

@@ -53,7 +53,7 @@ def test_logits_are_those_of_the_network_in_the_checkpoint(
             np.mean([model(torch.from_numpy(view[None].copy())).item() for view in views])
             for views in (crop_views(load_pixels(sample), experiment.input) for sample in samples)
         ]
-    assert logits_of(experiment, path, samples, run) == pytest.approx(expected, abs=1e-4)
+    assert logits_of(experiment, path, samples, run) == pytest.approx(expected, abs=5e-3)
 
 
 def test_predictions_name_their_samples_and_the_checkpoint(samples: list[Sample], tmp_path: Path) -> None:
