@@ -207,6 +207,14 @@ def test_reconstructions_need_something_that_makes_them(folder: Path, tmp_path: 
         heads.train(recipe, *splits(folder), Run(tmp_path / "run", say=quiet))
 
 
+def test_untouched_views_have_no_reconstructions(folder: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(
+        experiment("clip_linear"), solver="logistic", reconstruct="anything", reconstructed=0.5, copies=0
+    )
+    with pytest.raises(UsageError, match="only augmented copies"):
+        heads.train(recipe, *splits(folder), Run(tmp_path / "run", say=quiet))
+
+
 def test_pictures_weigh_as_often_as_they_are_drawn() -> None:
     sizes = {("real", "a"): 9, ("real", "b"): 1, ("fake", "g"): 4}
     samples = [

@@ -84,6 +84,8 @@ def train(
     if 0 in counts(train_set) or (0 in counts(val_set) and (val_set or needs_validation)):
         raise DataError("training and validation need real and fake samples.", code="one_class")
     require_forge(experiment)
+    if experiment.reconstructed and not experiment.copies:
+        raise UsageError("only augmented copies have reconstructions.", hint="Set copies=1, or more.")
     torch.manual_seed(experiment.seed)
     model = experiment.build()
     _require_frozen(model, experiment)
