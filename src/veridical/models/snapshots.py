@@ -87,6 +87,7 @@ def hub_cache() -> Path:
 def hub_errors(where: str) -> Iterator[None]:
     """Turn what a hub's client raises about `where` into errors of ours."""
     try:
+        import huggingface_hub  # noqa: F401 # whoever enters this is about to use it
         from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
     except ImportError as error:
         raise MissingExtraError("checkpoints from a hub", extra="hub") from error
