@@ -14,15 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-import veridical
-from veridical.data.samples import Sample, file_sha256
+from veridical.data.samples import Sample
 from veridical.errors import UsageError
 from veridical.evaluation.folds import grouped_folds
 from veridical.evaluation.metrics import auroc
-from veridical.evaluation.predictions import Prediction, columns_of, write_predictions
+from veridical.evaluation.predictions import write_predictions
 from veridical.training import heads
 from veridical.training.experiment import Experiment
-from veridical.training.judging import logits_of
+from veridical.training.judging import logits_of, predictions_of
 from veridical.training.loop import Run
 
 # Beside the checkpoint; the name that `training.export` looks for.
@@ -53,23 +52,8 @@ def cross_fit(experiment: Experiment, samples: Sequence[Sample], run: Run) -> Pa
         run.say(f"fold {number} of {len(every)}: {len(held)} judged")
     run.say(f"AUROC out of fold {auroc(labels, logits):.4f} on {len(samples)}")
     path = heads.train(experiment, samples, (), run)
-    write_predictions(run.folder / OUT_OF_FOLD, _predictions(experiment.name, samples, logits.tolist()))
+    # No bundle gave these, and nothing calibrated them.
+    scores = [1 / (1 + math.exp(-logit)) for logit in logits.tolist()]
+    rows = predictions_of(experiment.name, "", samples, logits.tolist(), scores)
+    write_predictions(run.folder / OUT_OF_FOLD, rows)
     return path
-
-
-def _predictions(name: str, samples: Sequence[Sample], logits: Sequence[float]) -> list[Prediction]:
-    """No bundle gave these, so they name none; scores are not calibrated."""
-    return [
-        Prediction(
-            detector=name,
-            bundle="",
-            **columns_of(sample, sample.sha256 or file_sha256(sample.path)),
-            score=1 / (1 + math.exp(-logit)),
-            logit=logit,
-            threshold_ai=math.nan,
-            threshold_real=math.nan,
-            code=veridical.__version__,
-            content=sample.content,
-        )
-        for sample, logit in zip(samples, logits, strict=True)
-    ]

@@ -98,6 +98,7 @@ def export(
     fraction of the size, and cannot be trained further.
     """
     recipe, model = load_model(path, experiment)
+    facts = checkpoint.load(path)[1]
     exported = architecture(recipe.architecture).for_export(model)
     graph = to_onnx(exported)
     card = _card(recipe, model, has_map="map" in getattr(exported, "output_names", ()))
@@ -111,16 +112,16 @@ def export(
                 raise ModelError(f"logits differ by {difference:.1e}.", code="export_mismatch")
             if int8:
                 draft = _quantised(draft, int8, splits, Path(name) / "int8", most_auroc_loss, say)
-            card = measured_card(draft, splits, say, out_of_fold=_out_of_fold(path, splits))
+            card = measured_card(draft, splits, say, out_of_fold=_out_of_fold(path, facts, splits))
         elif int8:
             raise ModelError("int8 needs --data for its ranges and its gate.", code="usage")
         files["model.onnx"] = draft.graph
     if not with_checkpoint:
         del files["model.safetensors"]
     commands = _commands(
-        path, recipe, splits, experiment=experiment, int8=int8, with_checkpoint=with_checkpoint
+        path, facts, recipe, splits, experiment=experiment, int8=int8, with_checkpoint=with_checkpoint
     )
-    return write_bundle(folder, _with_history(card, path, recipe, commands), files)
+    return write_bundle(folder, _with_history(card, path, facts, recipe, commands), files)
 
 
 def load_model(path: Path, experiment: str | None = None) -> tuple[Experiment, nn.Module]:
@@ -224,12 +225,11 @@ def measured_card(
     )
 
 
-def _out_of_fold(path: Path, splits: Splits) -> list[Prediction]:
+def _out_of_fold(path: Path, facts: Mapping[str, object], splits: Splits) -> list[Prediction]:
     """What cross-fitting left beside the checkpoint; nothing if it was trained otherwise.
 
     Raises `ModelError` (`data_mismatch`) where that is of other data.
     """
-    _, facts = checkpoint.load(path)
     if not facts.get("folds"):
         return []
     stored = path.with_name(OUT_OF_FOLD)
@@ -267,9 +267,10 @@ def _parts(samples: Sequence[Sample]) -> tuple[LicensedPart, ...]:
     )
 
 
-def _with_history(card: Card, path: Path, recipe: Experiment, commands: tuple[str, ...]) -> Card:
+def _with_history(
+    card: Card, path: Path, facts: Mapping[str, object], recipe: Experiment, commands: tuple[str, ...]
+) -> Card:
     """The card with how the checkpoint was made, and what of their audit its training data failed."""
-    _, facts = checkpoint.load(path)
     seed = facts.get("seed")
     made = Reproduction(commands, seed if isinstance(seed, int) else recipe.seed, file_sha256(path))
     card = dataclasses.replace(card, reproduction=made)
@@ -288,6 +289,7 @@ def _accepted(facts: Mapping[str, object]) -> tuple[str, ...]:
 
 def _commands(
     path: Path,
+    facts: Mapping[str, object],
     recipe: Experiment,
     splits: Splits | None,
     *,
@@ -299,7 +301,6 @@ def _commands(
 
     Not in those of this run, so that equal checkpoints give equal bytes wherever they are.
     """
-    _, facts = checkpoint.load(path)
     name = experiment or recipe.name
     data = [] if splits is None else ["--data", splits.name]
     published = load_experiment(name).settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,20 +52,27 @@ def predict_by(
     """
     labels = np.array([int(sample.label) for sample in calibrate_on])
     calibration = fit_sigmoid(labels, logits_of(experiment, path, calibrate_on, run))
-    sha256 = file_sha256(path)
+    logits = logits_of(experiment, path, samples, run).tolist()
+    return predictions_of(name, file_sha256(path), samples, logits, map(calibration.probability, logits))
+
+
+def predictions_of(
+    name: str, bundle: str, samples: Sequence[Sample], logits: Iterable[float], scores: Iterable[float]
+) -> list[Prediction]:
+    """Rows by a detector of that name, without thresholds; an empty `bundle` says that none gave them."""
     return [
         Prediction(
             detector=name,
-            bundle=sha256,
+            bundle=bundle,
             **columns_of(sample, sample.sha256 or file_sha256(sample.path)),
-            score=calibration.probability(logit),
+            score=score,
             logit=logit,
             threshold_ai=np.nan,
             threshold_real=np.nan,
             code=veridical.__version__,
             content=sample.content,
         )
-        for sample, logit in zip(samples, logits_of(experiment, path, samples, run).tolist(), strict=True)
+        for sample, logit, score in zip(samples, logits, scores, strict=True)
     ]
 
 
