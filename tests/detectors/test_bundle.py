@@ -67,6 +67,31 @@ def test_crops_that_coincide_make_room_for_others() -> None:
     assert [box.top for box in crop_boxes(200, 64, three)] == [68, 0, 136]
 
 
+@given(height=st.integers(32, 3000), width=st.integers(32, 3000))
+def test_spread_squares_lie_in_the_picture_and_reach_every_part_of_it(height: int, width: int) -> None:
+    spread = PixelInput(kind="spread", size=64, count=9)
+    boxes = crop_boxes(height, width, spread)
+    assert len(set(boxes)) == len(boxes) <= 9
+    assert boxes[0] == crop_boxes(height, width, PixelInput(kind="crops", size=64))[0]
+    for box in boxes:
+        assert box.top % 2 == box.left % 2 == 0
+        assert 0 <= box.top <= height - box.height
+        assert 0 <= box.left <= width - box.width
+    if min(height, width) >= 96:
+        assert {(box.top > height / 2, box.left > width / 2) for box in boxes} >= {(False, False)}
+        assert max(box.top + box.height for box in boxes) > height / 2
+        assert max(box.left + box.width for box in boxes) > width / 2
+        assert len(boxes) >= 5
+
+
+def test_a_larger_picture_is_seen_in_more_places_and_a_panorama_along_its_length() -> None:
+    spread = PixelInput(kind="spread", size=64, count=9)
+    counts = [len(crop_boxes(*sides, spread)) for sides in ((64, 64), (80, 100), (200, 200), (600, 800))]
+    assert counts == [1, 3, 5, 9]
+    assert len(crop_boxes(80, 800, spread)) == 9
+    assert len(crop_boxes(800, 80, spread)) == 9
+
+
 def test_views_are_pixels_of_the_picture_itself() -> None:
     image = np.random.default_rng(0).integers(0, 256, (100, 140, 3), np.uint8)
     views = crop_views(image, FIVE)

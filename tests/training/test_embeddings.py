@@ -135,7 +135,7 @@ def test_random_views_depend_on_the_picture_alone(tiny_backbone: str, samples: l
     found = embed_views(samples, tiny_backbone, RANDOM, say=Listener())
     assert found.owners.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert not np.array_equal(found.vectors[0], found.vectors[1])
-    for path in embeddings._folder(tiny_backbone, (), (), RANDOM, "cpu").iterdir():
+    for path in embeddings._folder(tiny_backbone, 0, RANDOM, "cpu").iterdir():
         path.unlink()
     alone = embed_views(samples[3:4], tiny_backbone, RANDOM, say=Listener())
     np.testing.assert_allclose(alone.vectors, found.vectors[6:8], atol=ROUNDING)
@@ -150,9 +150,19 @@ def test_a_picture_has_as_many_rows_as_the_bundle_takes_views(
     assert found.per_sample(np.array([1.0, 2, 3, 4, 5, 7])).tolist() == [3.0, 7.0]
 
 
+def test_one_record_serves_every_choice_of_blocks_that_ends_alike(
+    tiny_backbone: str, samples: list[Sample]
+) -> None:
+    both = embed_views(samples, tiny_backbone, CENTRE, blocks=[1, 3], patches=[2], say=Listener()).vectors
+    assert computed(samples, CENTRE, blocks=[3]) == 0
+    assert np.array_equal(embed(samples, tiny_backbone, blocks=[3], say=Listener()), both[:, 32:64])
+    means = embed_views(samples, tiny_backbone, CENTRE, patches=[2, 3], say=Listener()).vectors
+    assert np.array_equal(means[:, :32], both[:, 64:])
+
+
 def test_a_damaged_shard_is_computed_again(tiny_backbone: str, samples: list[Sample]) -> None:
     first = embed(samples, tiny_backbone, say=Listener())
-    (shard,) = embeddings._folder(tiny_backbone, (), (), CENTRE, "cpu").iterdir()
+    (shard,) = embeddings._folder(tiny_backbone, 0, CENTRE, "cpu").iterdir()
     shard.write_bytes(shard.read_bytes()[:100])
     assert np.array_equal(embed(samples, tiny_backbone, say=Listener()), first)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -81,27 +82,54 @@ def crop_views(image: Pixels, pixel_input: PixelInput) -> list[Pixels]:
 
 
 def crop_boxes(height: int, width: int, pixel_input: PixelInput) -> list[Box]:
-    """Where the crops of a picture lie: centre, then corners, each once, starting at multiples of `align`.
+    """Where the squares of a picture lie, each once, the one in the middle first.
 
-    Nothing is padded: a side shorter than `size` is taken whole, trimmed to a multiple of `align`.
+    They start at multiples of `align`. Nothing is padded: a side shorter than `size` is taken whole, trimmed to
+    a multiple of `align`. `crops` lie in the middle and at the corners. For `spread` the picture is divided
+    into cells, of which `_grid` says how many, and there is one in the middle of each.
 
     >>> crop_boxes(101, 64, PixelInput(kind="crops", size=64, count=3))
     [Box(top=18, left=0, height=64, width=64), Box(top=0, left=0, height=64, width=64),
      Box(top=36, left=0, height=64, width=64)]
+    >>> boxes = crop_boxes(768, 1024, PixelInput(kind="spread", size=224, count=9))
+    >>> [(box.top, box.left) for box in boxes]
+    [(272, 400), (80, 144), (80, 656), (464, 144), (464, 656)]
     """
-    tops, high = _starts(height, pixel_input)
-    lefts, wide = _starts(width, pixel_input)
-    places = [(tops[0], lefts[0])] + [(top, left) for top in tops[1:] for left in lefts[1:]]
-    boxes = dict.fromkeys(Box(top, left, high, wide) for top, left in places)
+    sides = (height, width)
+    lengths = [min(pixel_input.size, side // pixel_input.align * pixel_input.align) for side in sides]
+    if pixel_input.kind == "spread":
+        grid = _grid(height, width, pixel_input.size)
+        places = [[(2 * cell + 1) / (2 * cells) for cell in range(cells)] for cells in grid]
+    else:
+        places = [[0.0, 1.0], [0.0, 1.0]]
+
+    def start(place: float, axis: int) -> int:
+        """Of a square that lies as near to `place`, a share of the side, as the picture allows."""
+        spare = sides[axis] - lengths[axis]
+        return (
+            min(max(int(place * sides[axis] - lengths[axis] / 2), 0), spare)
+            // pixel_input.align
+            * pixel_input.align
+        )
+
+    wanted = [(0.5, 0.5), *itertools.product(*places)]
+    boxes = dict.fromkeys(Box(start(down, 0), start(across, 1), *lengths) for down, across in wanted)
     return list(boxes)[: pixel_input.count]
 
 
-def _starts(side: int, pixel_input: PixelInput) -> tuple[tuple[int, int, int], int]:
-    """Start of the middle, first and last crop along one side, and the crops' length."""
-    align = pixel_input.align
-    length = min(pixel_input.size, side // align * align)
-    spare = side - length
-    return (spare // 2 // align * align, 0, spare // align * align), length
+def _grid(height: int, width: int, size: int) -> tuple[int, int]:
+    """Rows and columns of cells, at most nine in all: more for a larger side, and for a panorama.
+
+    One cell for a side of less than 1.5 squares, two for one of less than nine, else three; the longer side has
+    as many times more as it is longer, in whole numbers.
+
+    >>> [_grid(*sides, 224) for sides in ((256, 256), (300, 400), (1024, 1024), (3000, 4000), (500, 2100))]
+    [(1, 1), (1, 2), (2, 2), (3, 3), (2, 4)]
+    """
+    rows, columns = (1 + (side >= 1.5 * size) + (side >= 9 * size) for side in (height, width))
+    if height > width:
+        return min(max(rows, columns * (height // width)), 9 // columns), columns
+    return rows, min(max(columns, rows * (width // height)), 9 // rows)
 
 
 def _resize(image: Pixels, pixel_input: PixelInput) -> Pixels:

@@ -49,11 +49,13 @@ class PixelInput:
     `crops`: at most `count` squares of `size` pixels at native resolution, the centre first and then the
     corners, each starting at a multiple of `align` so that the phase of the sampling grid is kept. A
     picture with a side shorter than `size` is taken whole along that side, trimmed to a multiple of `align`.
+    `spread`: the same squares, but spread over the whole picture, the more of them the larger it is, and again
+    at most `count`: see `detectors.bundle.crop_boxes`.
     `resize`: the whole picture to `size` x `size` by Pillow's `interpolation`.
     `minimum` is the least short side, in pixels, that the bundle judges.
     """
 
-    kind: Literal["crops", "resize"]
+    kind: Literal["crops", "spread", "resize"]
     size: int
     count: int = 1
     align: int = 2

@@ -1,11 +1,12 @@
 """Embeddings of samples, computed once and kept in the user's cache under `embeddings/`.
 
-A record holds the embeddings of all views of one sample, under the sha256 of its file and its box. Records lie
-in a folder named after everything else that they depend on: the backbone's parameters, what of its blocks is
-taken, the views with their augmentation, seed and what makes fakes of them, and whether the device computes in
-bfloat16 (four times as fast, rounded to 0.4 %). They are written in shards of safetensors, each in one step,
-while the work goes on, so that an interrupted call is taken up where it stopped; deleting the folder loses
-nothing but time.
+A record holds the embeddings of all views of one sample, under the sha256 of its file and its box, in float16.
+Of a tower that ends at a middle block it holds the class token and the mean of the patch tokens after every
+block down there, so that one record serves every choice among them. Records lie in a folder named after
+everything else that they depend on: the backbone's parameters, the last block, the views with their
+augmentation, seed and what makes fakes of them, and whether the device computes in bfloat16 (four times as
+fast, rounded to 0.4 %). They are written in shards of safetensors, each in one step, while the work goes on, so
+that an interrupted call is taken up where it stopped; deleting the folder loses nothing but time.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import safetensors.numpy
 import torch
 
 from veridical.architectures._precision import has_bfloat16, mixed_precision
-from veridical.architectures.clip import Tower, centre_view
+from veridical.architectures.clip import Settings, Tower, centre_view
 from veridical.data.loader import Augmentation, Forge
 from veridical.data.samples import Sample, file_sha256, load_pixels
 from veridical.detectors.bundle import crop_views
@@ -36,12 +37,13 @@ from veridical.models.snapshots import cache_folder
 from veridical.training.backbones import load_backbone, parameters_file, settings_of
 
 # Part of every key: raise it when a tower or a view gives other numbers than before.
-_VERSION = 2
+_VERSION = 3
 
 _SAMPLES_PER_SHARD = 128
 _VIEWS_PER_BATCH = 16
 
 Matrix = npt.NDArray[np.float32]
+Record = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -128,19 +130,22 @@ def embed_views(
 
     Pictures are read by `workers` threads. Raises `DataError` with the path of a sample that cannot be read.
     """
-    folder = _folder(backbone, blocks, patches, views, device)
+    last = max((*blocks, *patches), default=0)
+    folder = _folder(backbone, last, views, device)
     keys = [_key(sample) for sample in samples]
     records = _read_records(folder)
     missing = {key: sample for key, sample in zip(keys, samples, strict=True) if key not in records}
     if missing:
         say(f"embedding {len(missing)} of {len(samples)} samples by {backbone}; the others are in the cache")
-        tower = load_backbone(backbone, blocks, patches, device=device)
+        every = range(1, last + 1)
+        tower = load_backbone(backbone, every, every, device=device)
         for shard in _compute(missing, tower, views, device=device, workers=workers):
             _write_shard(folder, shard)
             records |= shard
             say(f"{sum(key in records for key in missing)} of {len(missing)} embedded")
     owners = np.repeat(np.arange(len(keys)), [len(records[key]) for key in keys])
-    return Embeddings(np.concatenate([records[key] for key in keys]), owners)
+    columns = _columns(settings_of(backbone), last, blocks, patches)
+    return Embeddings(np.concatenate([records[key][:, columns].astype(np.float32) for key in keys]), owners)
 
 
 def _key(sample: Sample) -> str:
@@ -148,9 +153,19 @@ def _key(sample: Sample) -> str:
     return sha256 if sample.box is None else f"{sha256} {sample.box}"
 
 
-def _folder(backbone: str, blocks: Sequence[int], patches: Sequence[int], views: Views, device: str) -> Path:
+def _columns(
+    settings: Settings, last: int, blocks: Sequence[int], patches: Sequence[int]
+) -> slice | npt.NDArray[np.int64]:
+    """Where the summaries of `blocks` and `patches` stand in a record that ends at the block `last`."""
+    if not last:  # the tower's own embedding
+        return slice(None)
+    places = [*(number - 1 for number in blocks), *(last + number - 1 for number in patches)]
+    return np.concatenate([np.arange(place * settings.width, (place + 1) * settings.width) for place in places])
+
+
+def _folder(backbone: str, last: int, views: Views, device: str) -> Path:
     parameters = file_sha256(parameters_file(backbone))
-    depends_on = f"{_VERSION} {parameters} {list(blocks)} {list(patches)} {views.depends_on}"
+    depends_on = f"{_VERSION} {parameters} {last} {views.depends_on}"
     if has_bfloat16(torch.device(device)):
         depends_on += " bfloat16"
     digest = hashlib.sha256(depends_on.encode()).hexdigest()
@@ -167,8 +182,8 @@ def _changed(part: PixelInput | Augmentation) -> str:
     return f"{type(part).__name__}({', '.join(changed)})"
 
 
-def _read_records(folder: Path) -> dict[str, Matrix]:
-    records: dict[str, Matrix] = {}
+def _read_records(folder: Path) -> dict[str, Record]:
+    records: dict[str, Record] = {}
     for path in sorted(folder.glob("*.safetensors")):
         try:
             records |= read_parameters(path)
@@ -179,7 +194,7 @@ def _read_records(folder: Path) -> dict[str, Matrix]:
 
 def _compute(
     missing: dict[str, Sample], tower: Tower, views: Views, *, device: str, workers: int
-) -> Iterator[dict[str, Matrix]]:
+) -> Iterator[dict[str, Record]]:
     keys = list(missing)
     forge = views.forge(device)
     with ThreadPoolExecutor(max_workers=workers) as pool:
@@ -192,14 +207,14 @@ def _compute(
 
 
 @torch.inference_mode()
-def _run(tower: Tower, views: Sequence[npt.NDArray[np.uint8]], device: str) -> Matrix:
+def _run(tower: Tower, views: Sequence[npt.NDArray[np.uint8]], device: str) -> Record:
     size = tower.settings.size
     squares = [centre_view(torch.tensor(view)[None], size) for view in views]
     batches = (torch.cat(squares[i : i + _VIEWS_PER_BATCH]) for i in range(0, len(squares), _VIEWS_PER_BATCH))
     with mixed_precision(torch.device(device)):
-        return np.concatenate([tower(batch.to(device)).float().cpu().numpy() for batch in batches])
+        return np.concatenate([tower(batch.to(device)).half().cpu().numpy() for batch in batches])
 
 
-def _write_shard(folder: Path, records: dict[str, Matrix]) -> None:
+def _write_shard(folder: Path, records: dict[str, Record]) -> None:
     name = hashlib.sha256(" ".join(sorted(records)).encode()).hexdigest()[:16]
     replace_file(folder / f"{name}.safetensors", safetensors.numpy.save(records))
