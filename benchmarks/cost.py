@@ -93,10 +93,11 @@ def answer(name: str) -> None:
     import numpy as np
 
     from veridical.detectors import load_detector
+    from veridical.media import Image
 
     detector = load_detector(name)
-    picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-    detector.detect([picture])
+    picture = Image.of(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
+    detector.detect(picture)
     for line in sys.stdin:
         match line.strip():
             case "load":
@@ -104,7 +105,7 @@ def answer(name: str) -> None:
                 reply = json.dumps({"sha256": detector.sha256, "name": detector.name, "parameters": parameters})
             case "judge":
                 start = time.process_time()
-                detector.detect([picture])
+                detector.detect(picture)
                 reply = str(1000 * (time.process_time() - start))
             case _:
                 reply = str(peak_mib())

@@ -1,4 +1,4 @@
-"""What the gates of `veridical.detectors._gates` catch, rightly and wrongly, and how a detector errs there.
+"""What the gates of `veridical.detectors.gates` catch, rightly and wrongly, and how a detector errs there.
 
     .venv/bin/python benchmarks/gates.py ../shared/data/images.csv
 
@@ -28,8 +28,9 @@ from veridical.data.perturbations import Pixels, blur, jpeg, noise, resize, to_b
 from veridical.data.samples import Sample, load_pixels, read_samples
 from veridical.data.splits import draw
 from veridical.detectors import Detector, load_detector
-from veridical.detectors._gates import FLAT_PICTURE, GATES, HEAVY_COMPRESSION, SCREENSHOT_OR_TEXT, look
+from veridical.detectors.gates import FLAT_PICTURE, GATES, HEAVY_COMPRESSION, SCREENSHOT_OR_TEXT, look
 from veridical.evaluation.intervals import wilson
+from veridical.media.image import Image
 from veridical.results import Label, Verdict
 
 # How many pictures of each kind are made.
@@ -324,7 +325,7 @@ def print_rates(title: str, samples: Sequence[Sample], verdicts: Sequence[Verdic
 
 def _verdict(pixels: Pixels, detector: Detector) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict without gates, and the gates that fire."""
-    score = detector.detect([pixels])[0]
+    score = detector.detect(Image.of(pixels))
     return detector.thresholds.decide(score.probability), (*look(pixels), *score.warnings)
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +13,24 @@ import PIL.Image
 import pytest
 
 import veridical
-from veridical.analysis import VIEWS_DISAGREE, analyse, judge
+from veridical.analysis import analyse, judge
 from veridical.detectors import Detector
-from veridical.detectors._base import Pixels, require_size, score_of_logits
+from veridical.detectors.base import require_size, score_frames, score_of_logits
 from veridical.errors import ModelError, UnknownModelError, UsageError
+from veridical.media.image import Image, Pixels
 from veridical.media.limits import Limits
-from veridical.models.card import Calibration, Card, Estimate, Measurement, Paper, PixelInput, TrainingData
+from veridical.models.card import (
+    Calibration,
+    Card,
+    Estimate,
+    Measurement,
+    Paper,
+    PixelInput,
+    Role,
+    TrainingData,
+)
 from veridical.results import Report, Score, Thresholds, Verdict
+from veridical.verdict import VIEWS_DISAGREE
 
 BAND = Thresholds(ai=0.9, real=0.2)
 
@@ -43,13 +53,14 @@ class Fixed:
     def calibrated(self) -> bool:
         return self.card is not None and self.card.calibration is not None
 
-    def detect(self, images: Sequence[Pixels]) -> list[Score]:
-        for image in images:
-            require_size(image, self.minimum)
-            self.seen.append(image.shape)
-        if self.frames:
-            return [score_of_logits([logit], self.card) for logit in self.frames[: len(images)]]
-        return [score_of_logits(self.views, self.card) for _ in images]
+    def detect(self, medium: Image) -> Score:
+        self.seen.extend(frame.shape for frame in medium.frames)
+        of_frames = iter(self.frames)
+        return score_frames(medium, lambda frame: self._score(frame, next(of_frames, None)), self.card)
+
+    def _score(self, frame: Pixels, own: float | None) -> Score:
+        require_size(frame, self.minimum)
+        return score_of_logits(self.views if own is None else [own], self.card)
 
 
 def logit(probability: float) -> float:
@@ -92,7 +103,10 @@ def card(*, thresholds: Thresholds = BAND) -> Card:
             fitted_on="val", data_sha256="0" * 64, n_real=10, n_fake=10,
         ),
         thresholds=thresholds,
-        measured=(Measurement("val", "0" * 64, "x", worse), Measurement("test", "0" * 64, "x", rates)),
+        measured=(
+            Measurement("val", "0" * 64, "x", worse),
+            Measurement("test", "0" * 64, "x", rates, role="test"),
+        ),
     )  # fmt: skip
 
 
@@ -384,6 +398,51 @@ def test_parts_point_to_the_verdicts_they_would_give() -> None:
     assert "All 2 parts looked at would give 'ai' by themselves." in alike.evidence
 
 
+def with_rates(role: Role, **rates: Estimate) -> Card:
+    """The same card, measured once."""
+    return dataclasses.replace(card(), measured=(Measurement("set", "0" * 64, "x", rates, role=role),))
+
+
+def test_a_reader_is_told_how_many_with_this_verdict_are_of_the_other_kind() -> None:
+    rates = with_rates(
+        "test",
+        fakes_called_real=Estimate(0.093, 0.065, 0.130, 312),
+        reals_called_real=Estimate(0.420, 0.350, 0.494, 176),
+    )
+    report = report_of(Fixed(views=(-3.0,), card=rates))
+    even, one_in_ten = report.wrong_shares
+    assert even.prior == 0.5
+    assert even.value == pytest.approx(0.093 / (0.093 + 0.420))
+    assert even.low == pytest.approx(0.065 / (0.065 + 0.494))
+    assert even.high == pytest.approx(0.130 / (0.130 + 0.350))
+    assert one_in_ten.value == pytest.approx(0.1 * 0.093 / (0.1 * 0.093 + 0.9 * 0.420))
+    assert (
+        "Of the pictures that it calls 'real' so many are AI: if as many are AI as real, 18.1 % "
+        "(95 % interval 11.6 to 27.1 %); if one in 10 is AI, 2.4 % (95 % interval 1.4 to 4.0 %)."
+    ) in report.evidence
+
+
+def test_a_verdict_that_was_never_given_to_either_kind_may_always_be_wrong() -> None:
+    none = Estimate(0.0, 0.0, 0.1, 40)
+    report = report_of(Fixed(views=(3.0,), card=with_rates("test", fpr=none, tpr=none)))
+    assert [share.high for share in report.wrong_shares] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [
+        ("fitted", "on which its thresholds were chosen"),
+        ("out_of_fold", "of publishers that its parts were not fitted on, one at a time"),
+        ("test", "in its test"),
+    ],
+)
+def test_it_is_said_on_what_a_rate_was_measured(role: Role, words: str) -> None:
+    report = report_of(Fixed(views=(3.0,), card=with_rates(role, fpr=Estimate(0.01, 0.003, 0.029, 300))))
+    assert f"Of 300 real pictures {words}, it wrongly called" in evidence(report)
+    assert report.error_rate is not None
+    assert report.error_rate.role == role
+
+
 def test_a_rate_that_was_measured_at_another_threshold_is_not_quoted() -> None:
     said = evidence(report_of(Fixed(views=(3.0,), card=card()), threshold=0.5))
     assert "at or above 50 %" in said
@@ -426,9 +485,9 @@ def test_pixels_reach_the_detector_as_they_are_in_the_file() -> None:
     seen: list[np.ndarray] = []
 
     class Keeping(Fixed):
-        def detect(self, images: Sequence[Pixels]) -> list[Score]:
-            seen.extend(images)
-            return super().detect(images)
+        def detect(self, medium: Image) -> Score:
+            seen.extend(medium.frames)
+            return super().detect(medium)
 
     report_of(Keeping())
     assert np.array_equal(seen[0], np.asarray(PIL.Image.open(io.BytesIO(png()))))

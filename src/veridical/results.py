@@ -6,10 +6,16 @@ the command line, over REST and in the network; `schema_version` changes when a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    import numpy as np  # not while running: `veridical --help` needs the verdicts' names alone
+    from numpy.typing import NDArray
 
 from veridical.errors import ErrorInfo
 
@@ -57,23 +63,67 @@ class Thresholds:
         return Verdict.UNSURE
 
 
+class Modality(StrEnum):
+    """A kind of media."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of an upright picture, pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that a detector or the verdict found: a stable `code` and its numbers and names.
+
+    `explanation.words` has the sentence for each code.
+    """
+
+    code: str
+    values: Mapping[str, object] = field(default_factory=dict)  # object: each code has its own
+
+
+@dataclass(frozen=True, eq=False)
+class HeatMap:
+    """Where in a picture its score comes from: float32 (rows, columns), each cell a logit of its own."""
+
+    logits: NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Score:
-    """What a detector says of one picture.
+    """A detector's answer for one medium.
 
     `probability` of fake, calibrated where the card carries a calibration, in [0, 1]; `logit` is the raw
-    number before calibration, aggregated over views; `interval` is the 95 % interval of the probability
-    that comes from the calibration's own uncertainty (not from the picture); `view_logits` are the raw
-    logits of each view (crop) of the picture; `evidence` are sentences on what the number rests on, where
-    that is more than the number.
+    number before calibration, aggregated over frames and crops; `interval` is the 95 % interval of the
+    probability that comes from the calibration's own uncertainty (not from the picture). `crop_logits` are the
+    raw logits of the parts of a single picture, `frame_logits` those of the frames where there are several;
+    `viewed` are the parts that were looked at, of each frame the same (none stated: the whole).
+    `warnings` are codes, `facts` say what the number rests on where that is more than the number.
     """
 
     probability: float
     logit: float
     interval: tuple[float, float] | None = None
-    view_logits: tuple[float, ...] = ()
+    crop_logits: tuple[float, ...] = ()
+    frame_logits: tuple[float, ...] = ()
+    viewed: tuple[Box, ...] = ()
+    map: HeatMap | None = None
     warnings: tuple[str, ...] = ()
-    evidence: tuple[str, ...] = ()
+    facts: tuple[Fact, ...] = ()
+
+    @property
+    def part_logits(self) -> tuple[float, ...]:
+        """The raw logits of what was looked at: the frames, or of one picture its crops."""
+        return self.frame_logits or self.crop_logits
 
 
 @dataclass(frozen=True)
@@ -116,12 +166,30 @@ class Reason:
 
 @dataclass(frozen=True)
 class ErrorRate:
-    """The share of `n` pictures of the other kind that got the same verdict, with its 95 % interval."""
+    """The share of `n` pictures of the other kind that got the same verdict, with its 95 % interval.
+
+    `role` says on which pictures: see `models.card.Measurement`.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    role: str = "test"
+
+
+@dataclass(frozen=True)
+class WrongShare:
+    """The share of the pictures with this verdict that are of the other kind, if `prior` of all are AI.
+
+    From the two rates behind it: how often the verdict is given to either kind. `low` and `high` combine the
+    ends of their 95 % intervals, so that together they hold at least as often.
+    """
+
+    prior: float
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -140,9 +208,10 @@ class Report:
     is the probability at and above which the verdict is `ai`, `threshold_real` that at and below which it is
     `real` (`None`: never); `calibrated` says whether `probability` went through a fitted calibration;
     `evidence` are sentences for a lay reader; `reasons` are those of them that speak for or against the
-    verdict; `error_rate` says how often that verdict was wrong where it was measured, and is `None` for
-    `unsure` and where it was not; `warnings` are stable codes; `id` is the same whenever the same bytes are
-    judged by the same bundle.
+    verdict, `seen` the others; `error_rate` says how often the other kind of picture got that verdict,
+    `wrong_shares` how many of the pictures with that verdict are of the other kind; both are empty for `unsure`
+    and where nothing was measured; `viewed` are the parts that the detector looked at; `warnings` are stable
+    codes; `id` is the same whenever the same bytes are judged by the same bundle.
     """
 
     path: str | None
@@ -162,7 +231,10 @@ class Report:
     provenance: tuple[Finding, ...] = ()
     evidence: tuple[str, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    seen: tuple[str, ...] = ()
     error_rate: ErrorRate | None = None
+    wrong_shares: tuple[WrongShare, ...] = ()
+    viewed: tuple[Box, ...] = ()
     warnings: tuple[str, ...] = ()
     timing_ms: Timing = field(default_factory=Timing)
     error: ErrorInfo | None = None

@@ -12,8 +12,9 @@ import pytest
 
 from veridical.data.samples import data_sha256, read_samples
 from veridical.detectors import load_detector
-from veridical.detectors._recipe import Part
 from veridical.detectors.mixture import DetectorGate, MixtureRecipe
+from veridical.detectors.recipes import Part
+from veridical.media import Image
 from veridical.models.bundle import read_bundle, write_bundle
 
 Run = Callable[..., CompletedProcess[str]]
@@ -65,7 +66,7 @@ def test_a_fused_folder_judges_pictures_and_says_what_it_was_made_of(
         detector = load_detector(name)
         dark, bright = (np.full((64, 64, 3), value, np.uint8) for value in (60, 200))
         assert detector.calibrated
-        assert detector.detect([dark])[0].probability < 0.5 < detector.detect([bright])[0].probability
+        assert detector.detect(Image.of(dark)).probability < 0.5 < detector.detect(Image.of(bright)).probability
 
 
 def test_the_members_are_told_with_their_weights_and_their_own_auroc(
@@ -109,7 +110,7 @@ def test_a_mixture_is_calibrated_in_its_file_and_then_gives_verdicts(
     assert done.returncode == 0, done.stderr
     detector = load_detector(f"mixture:{path}")
     assert detector.calibrated
-    assert detector.detect([np.full((64, 64, 3), 200, np.uint8)])[0].probability > 0.5
+    assert detector.detect(Image.of(np.full((64, 64, 3), 200, np.uint8))).probability > 0.5
 
     again = run("fuse", stored, "--mixture", path, "--rounds", "100")
     assert again.returncode != 0

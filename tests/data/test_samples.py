@@ -7,9 +7,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from veridical.data.samples import Box, counts, data_sha256, load_pixels, read_samples
+from veridical.data.samples import counts, data_sha256, load_pixels, read_samples
 from veridical.errors import DataError
-from veridical.results import Label
+from veridical.results import Box, Label
 
 
 def picture(path: Path, value: int = 100, size: tuple[int, int] = (64, 48)) -> Path:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from veridical.data.samples import Box, Sample
+from veridical.data.samples import Sample
 from veridical.data.splits import draw, hold_out, truncate
 from veridical.errors import DataError
-from veridical.results import Label
+from veridical.results import Box, Label
 
 
 def samples() -> list[Sample]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from veridical.data.samples import Box, Sample, read_samples
+from veridical.data.samples import Sample, read_samples
 from veridical.data.statistics import Group, Size, examine
-from veridical.results import Label
+from veridical.results import Box, Label
 
 Make = Callable[..., Path]
 

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from veridical.detectors.bundle import Box, BundleDetector, crop_boxes, crop_views
+from veridical.detectors.bundle import BundleDetector, crop_boxes, crop_views
 from veridical.errors import MediaError, ModelError
+from veridical.media import Image
 from veridical.models.bundle import Bundle
 from veridical.models.card import Calibration, PixelInput
-from veridical.results import Thresholds
+from veridical.results import Box, Thresholds
 
 WriteBundle = Callable[..., Bundle]
 
@@ -54,12 +55,12 @@ def test_crops_keep_the_grids_phase_lie_inside_and_are_never_repeated(
 def test_the_first_crop_is_the_centre_and_then_come_the_corners() -> None:
     boxes = crop_boxes(200, 301, FIVE)
     assert [(box.top, box.left) for box in boxes] == [(68, 118), (0, 0), (0, 236), (136, 0), (136, 236)]
-    assert crop_boxes(200, 301, PixelInput(kind="crops", size=64)) == [Box(68, 118, 64, 64)]
+    assert crop_boxes(200, 301, PixelInput(kind="crops", size=64)) == [Box(118, 68, 64, 64)]
 
 
 def test_a_short_side_is_taken_whole_and_trimmed_but_never_padded() -> None:
-    assert crop_boxes(33, 63, FIVE) == [Box(0, 0, 32, 62)]
-    assert crop_boxes(33, 200, FIVE) == [Box(0, 68, 32, 64), Box(0, 0, 32, 64), Box(0, 136, 32, 64)]
+    assert crop_boxes(33, 63, FIVE) == [Box(0, 0, 62, 32)]
+    assert crop_boxes(33, 200, FIVE) == [Box(68, 0, 64, 32), Box(0, 0, 64, 32), Box(136, 0, 64, 32)]
 
 
 def test_crops_that_coincide_make_room_for_others() -> None:
@@ -115,9 +116,9 @@ def test_the_logit_is_the_mean_over_views_and_without_calibration_the_score_its_
     image = grey(0, 64, 192)
     image[:, 128:] = 100  # the last of the three views: middle 0, left 0, right 100
 
-    (score,) = detector.detect([image])
+    score = detector.detect(Image.of(image))
 
-    assert score.view_logits == pytest.approx((0, 0, 1))
+    assert score.crop_logits == pytest.approx((0, 0, 1))
     assert score.logit == pytest.approx(1 / 3)
     assert score.probability == pytest.approx(1 / (1 + math.exp(-1 / 3)))
     assert score.interval is None
@@ -132,7 +133,7 @@ def test_the_cards_calibration_and_thresholds_are_used(tmp_path: Path, write_tin
     thresholds = Thresholds(ai=0.9, real=0.1)
     detector = BundleDetector(write_tiny(tmp_path, calibration=calibration, thresholds=thresholds))
 
-    (score,) = detector.detect([grey(100)])
+    score = detector.detect(Image.of(grey(100)))
 
     assert score.probability == pytest.approx(1 / (1 + math.exp(-1)))
     assert score.interval == pytest.approx(calibration.interval(1.0))
@@ -145,15 +146,15 @@ def test_the_surest_logits_stay_within_zero_and_one(
     tmp_path: Path, write_tiny: WriteBundle, level: int
 ) -> None:
     detector = BundleDetector(write_tiny(tmp_path, scale=1e6 if level else -1e6))
-    (score,) = detector.detect([grey(255)])
+    score = detector.detect(Image.of(grey(255)))
     assert score.probability == (1.0 if level else 0.0)
 
 
 def test_a_picture_below_the_minimum_is_too_small(tmp_path: Path, write_tiny: WriteBundle) -> None:
     detector = BundleDetector(write_tiny(tmp_path, input=PixelInput(kind="crops", size=64, minimum=40)))
-    assert len(detector.detect([grey(1, 40, 40)])) == 1
+    detector.detect(Image.of(grey(1, 40, 40)))
     with pytest.raises(MediaError) as caught:
-        detector.detect([grey(1, 39, 400)])
+        detector.detect(Image.of(grey(1, 39, 400)))
     assert caught.value.code == "too_small"
 
 
@@ -161,9 +162,9 @@ def test_a_logit_that_is_not_finite_is_an_error_and_never_a_score(
     tmp_path: Path, write_tiny: WriteBundle
 ) -> None:
     detector = BundleDetector(write_tiny(tmp_path, scale=3e38))  # finite itself, but 255 of it are not
-    assert detector.detect([grey(1)])[0].probability == 1.0
+    assert detector.detect(Image.of(grey(1))).probability == 1.0
     with pytest.raises(ModelError) as caught:
-        detector.detect([grey(255)])
+        detector.detect(Image.of(grey(255)))
     assert caught.value.code == "non_finite_parameters"
 
 
@@ -198,9 +199,9 @@ def test_a_graph_that_fails_on_some_size_is_our_error_and_fails_the_self_test(
     tmp_path: Path, write_tiny: WriteBundle
 ) -> None:
     detector = BundleDetector(write_tiny(tmp_path, graph=graph_for_size_32_only()))
-    assert len(detector.detect([grey(1, 32, 32)])) == 1
+    detector.detect(Image.of(grey(1, 32, 32)))
     with pytest.raises(ModelError, match=r"fails on \(64, 64, 3\) pixels"):
-        detector.detect([grey(1)])
+        detector.detect(Image.of(grey(1)))
     with pytest.raises(ModelError, match="self-test"):
         detector.self_test()
 

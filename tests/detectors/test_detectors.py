@@ -12,6 +12,7 @@ import pytest
 
 from veridical.detectors import Detector, LiveDetector, list_detectors, load_detector
 from veridical.errors import ModelError, UnknownModelError
+from veridical.media.image import Image
 from veridical.models.bundle import Bundle
 
 WriteBundle = Callable[..., Bundle]
@@ -26,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def logit(detector: Detector) -> float:
-    return detector.detect([GREY])[0].logit
+    return detector.detect(Image.of(GREY)).logit
 
 
 def test_a_bundle_in_the_cache_is_listed_and_loaded_by_name(cache: Path, write_tiny: WriteBundle) -> None:

@@ -10,6 +10,8 @@ import pytest
 from veridical.detectors import list_detectors, load_detector
 from veridical.detectors.fusion import FusionRecipe, Member
 from veridical.errors import MediaError, ModelError, UnknownModelError
+from veridical.explanation.facts import fact_in_words
+from veridical.media import Image
 from veridical.models.bundle import Bundle
 from veridical.models.card import Calibration, PixelInput
 from veridical.results import Thresholds
@@ -64,7 +66,7 @@ def two(tmp_path: Path, write_tiny: WriteBundle) -> tuple[Bundle, Bundle]:
 
 def test_the_logit_is_a_weighted_sum_of_standardised_logits(tmp_path: Path, two: tuple[Bundle, Bundle]) -> None:
     what = recipe(member(two[0], mean=0.5, deviation=2.0, weight=3.0), member(two[1], weight=-1.0), bias=0.25)
-    (score,) = load_detector(write(tmp_path / "f.json", what)).detect([grey(100, side=128)])
+    score = load_detector(write(tmp_path / "f.json", what)).detect(Image.of(grey(100, side=128)))
     assert score.logit == pytest.approx(0.25 + 3 * (1.0 - 0.5) / 2 - 2.0)
     assert score.probability == pytest.approx(1 / (1 + np.exp(-score.logit)))
 
@@ -74,7 +76,7 @@ def test_the_probability_is_calibrated_as_the_recipe_says(tmp_path: Path, two: t
         recipe(member(two[0])), calibration=CALIBRATION, thresholds=Thresholds(ai=0.9, real=0.1)
     )
     detector = load_detector(write(tmp_path / "f.json", what))
-    (score,) = detector.detect([grey(100)])
+    score = detector.detect(Image.of(grey(100)))
     assert score.probability == pytest.approx(CALIBRATION.probability(1.0))
     assert score.interval == pytest.approx(CALIBRATION.interval(1.0))
     assert detector.calibrated
@@ -85,7 +87,7 @@ def test_a_logit_beyond_those_of_the_fit_counts_as_the_last_one_seen(
     tmp_path: Path, two: tuple[Bundle, Bundle]
 ) -> None:
     detector = load_detector(write(tmp_path / "f.json", recipe(member(two[0], low=0.5, high=1.5))))
-    logits = [score.logit for score in detector.detect([grey(0), grey(100), grey(255)])]
+    logits = [detector.detect(Image.of(grey(level))).logit for level in (0, 100, 255)]
     assert logits == pytest.approx([0.5, 1.0, 1.5])
 
 
@@ -94,23 +96,25 @@ def test_a_member_that_cannot_judge_a_picture_is_left_out_and_that_is_said(
 ) -> None:
     what = recipe(member(two[0]), member(two[1], missing_weight=0.75))
     detector = load_detector(write(tmp_path / "f.json", what))
-    (score,) = detector.detect([grey(100, side=64)])
+    score = detector.detect(Image.of(grey(100, side=64)))
     assert score.logit == pytest.approx(1.0 + 0.75)
-    assert any("too small for 'large'" in sentence for sentence in score.evidence)
+    assert any("too small for 'large'" in sentence for sentence in map(fact_in_words, score.facts))
     assert detector.minimum == 32
 
 
 def test_a_picture_too_small_for_all_members_is_refused(tmp_path: Path, two: tuple[Bundle, Bundle]) -> None:
     detector = load_detector(write(tmp_path / "f.json", recipe(member(two[1]))))
     with pytest.raises(MediaError) as caught:
-        detector.detect([grey(100, side=99)])
+        detector.detect(Image.of(grey(100, side=99)))
     assert caught.value.code == "too_small"
 
 
 def test_the_evidence_tells_what_each_member_says(tmp_path: Path, two: tuple[Bundle, Bundle]) -> None:
     detector = load_detector(write(tmp_path / "f.json", recipe(member(two[0]), member(two[1]))))
-    (score,) = detector.detect([grey(100, side=128)])
-    assert score.evidence == ("On their own, its members give for AI: 'small' 73 %, 'large' 88 %.",)
+    score = detector.detect(Image.of(grey(100, side=128)))
+    assert tuple(map(fact_in_words, score.facts)) == (
+        "On their own, its members give for AI: 'small' 73 %, 'large' 88 %.",
+    )
 
 
 def test_a_fusion_is_found_by_name_in_the_cache(cache: Path, two: tuple[Bundle, Bundle]) -> None:

@@ -14,22 +14,22 @@ import simplejpeg
 from veridical.analysis import judge
 from veridical.data.samples import read_samples
 from veridical.detectors import load_detector
-from veridical.detectors._base import Pixels
-from veridical.detectors._gates import (
+from veridical.detectors.bundle import BundleDetector
+from veridical.detectors.gates import (
     GATES,
     LEAST_SIDE,
-    binding,
-    decide,
     look,
     look_at_frames,
     measure,
 )
-from veridical.detectors.bundle import BundleDetector
 from veridical.evaluation.predictions import predict
+from veridical.explanation.words import GATE_WORDS, WARNING_WORDS
+from veridical.media import Image
+from veridical.media.image import Pixels
 from veridical.models.bundle import Bundle
 from veridical.models.card import PixelInput
-from veridical.reports.words import WARNING_WORDS
 from veridical.results import Thresholds, Verdict
+from veridical.verdict import decide, judge_medium
 
 WriteBundle = Callable[..., Bundle]
 
@@ -129,7 +129,7 @@ def test_of_an_animation_a_gate_fires_if_it_does_on_most_frames() -> None:
 
 
 def test_every_gate_has_words_and_withholds_only_verdicts_that_could_be_given() -> None:
-    assert GATES.keys() <= WARNING_WORDS.keys()
+    assert GATES.keys() == GATE_WORDS.keys() <= WARNING_WORDS.keys()
     assert {verdict for gate in GATES.values() for verdict in gate.withholds} <= {Verdict.AI, Verdict.REAL}
 
 
@@ -140,12 +140,14 @@ def test_the_verdict_without_gates_is_that_of_the_thresholds() -> None:
 
 
 def test_a_detector_without_a_card_is_bound_by_no_gate() -> None:
-    assert binding(tuple(GATES), load_detector("random")) == ()
+    judged = judge_medium(Image.of(ramp()), load_detector("random"))
+    assert (judged.warnings, judged.codes) == (("flat_picture",), ())
+    assert judged.verdict is not Verdict.UNSURE
 
 
 def test_a_bundle_warns_of_pictures_smaller_than_it_looks_at(tmp_path: Path, write_tiny: WriteBundle) -> None:
     detector = BundleDetector(write_tiny(tmp_path / "tiny", input=PixelInput(kind="crops", size=64)))
-    small, large = detector.detect([clouds(63, 200), clouds(64, 64)])
+    small, large = (detector.detect(Image.of(clouds(*shape))) for shape in ((63, 200), (64, 64)))
     assert small.warnings == ("small_picture",)
     assert large.warnings == ()
 
@@ -177,7 +179,7 @@ def test_the_verdict_that_is_measured_is_the_one_that_is_shipped(
     assert band.decide(measured.score) is plain
     withheld = {"flat": True, "text": True, "coarse": scale < 0, "small": scale > 0, "photograph": False}[name]
     assert shipped.verdict is (Verdict.UNSURE if withheld else plain)
-    assert set(measured.gates.split()) <= set(shipped.warnings)
+    assert set(measured.codes.split()) <= set(shipped.warnings)
     assert any("does not say" in sentence for sentence in shipped.evidence) == withheld
     assert (
         judge(path.read_bytes(), path=None, detector=detector, threshold=0.9).report.warnings

@@ -10,6 +10,7 @@ import pytest
 from veridical.detectors import load_detector
 from veridical.detectors.hub import parse
 from veridical.errors import MediaError, ModelError, UnknownModelError, VeridicalError
+from veridical.media.image import Image
 
 LABELS = ["natural", "gan", "diffusion"]
 
@@ -65,7 +66,7 @@ def test_the_probability_is_the_sum_of_those_labels_under_the_checkpoints_softma
     import transformers
 
     detector = load_detector(f"hub:{checkpoint}?fake=gan,diffusion")
-    (score,) = detector.detect([picture()])
+    score = detector.detect(Image.of(picture()))
 
     model = transformers.ViTForImageClassification.from_pretrained(checkpoint)
     resized = transformers.ViTImageProcessorPil.from_pretrained(checkpoint)(picture(), return_tensors="pt")
@@ -75,19 +76,19 @@ def test_the_probability_is_the_sum_of_those_labels_under_the_checkpoints_softma
 
 
 def test_naming_the_other_labels_mirrors_the_probability(checkpoint: Path) -> None:
-    fake = load_detector(f"hub:{checkpoint}?fake=gan,diffusion").detect([picture()])[0]
-    real = load_detector(f"hub:{checkpoint}?fake=natural").detect([picture()])[0]
+    fake = load_detector(f"hub:{checkpoint}?fake=gan,diffusion").detect(Image.of(picture()))
+    real = load_detector(f"hub:{checkpoint}?fake=natural").detect(Image.of(picture()))
     assert fake.probability + real.probability == pytest.approx(1)
 
 
 def test_a_checkpoint_keeps_the_contract_of_a_detector(checkpoint: Path) -> None:
     detector = load_detector(f"hub:{checkpoint}?fake=gan")
     pictures = [picture(32, 33), picture(70, 41), picture(32, 33)[:, ::-1]]
-    assert detector.detect(pictures) == [detector.detect([one])[0] for one in pictures]
-    assert detector.detect([]) == []
+    scores = [detector.detect(Image.of(one)) for one in pictures]
+    assert scores[::-1] == [detector.detect(Image.of(one)) for one in pictures[::-1]]
     assert (detector.calibrated, detector.thresholds.ai, detector.thresholds.real) == (False, None, None)
     with pytest.raises(MediaError):
-        detector.detect([picture(31, 40)])
+        detector.detect(Image.of(picture(31, 40)))
 
 
 def test_the_hash_tells_parameters_and_labels_apart(checkpoint: Path) -> None:

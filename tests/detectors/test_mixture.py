@@ -9,7 +9,6 @@ import pytest
 
 from veridical.detectors import list_detectors, load_detector, mixture
 from veridical.detectors._faces import MEMBER_SHA256, Face, faces_of_maps, find_faces
-from veridical.detectors._recipe import Part
 from veridical.detectors.mixture import (
     STATISTICS,
     ClusterGate,
@@ -17,9 +16,12 @@ from veridical.detectors.mixture import (
     FaceGate,
     MixtureRecipe,
     colour_statistics,
-    cut_out,
+    face_box,
 )
+from veridical.detectors.recipes import Part
 from veridical.errors import ModelError
+from veridical.explanation.facts import fact_in_words
+from veridical.media.image import Image
 from veridical.models.bundle import Bundle
 from veridical.models.card import Calibration
 from veridical.results import Score, Thresholds
@@ -57,31 +59,40 @@ def clusters(expert: Part, *fires_on: str) -> ClusterGate:
     )
 
 
+def words(score: Score) -> tuple[str, ...]:
+    return tuple(map(fact_in_words, score.facts))
+
+
+def cut_out(image: np.ndarray, face: Face, *, margin: float) -> np.ndarray:
+    box = face_box(image, face, margin=margin)
+    return image[box.top : box.top + box.height, box.left : box.left + box.width]
+
+
 def judged(tmp_path: Path, general: Part, gates: list[Gate], image: np.ndarray) -> Score:
     recipe = MixtureRecipe(name="m", version="1", description="", general=general, gates=tuple(gates))
     (tmp_path / "m.json").write_bytes(recipe.to_json())
-    return load_detector(f"mixture:{tmp_path / 'm.json'}").detect([image])[0]
+    return load_detector(f"mixture:{tmp_path / 'm.json'}").detect(Image.of(image))
 
 
 def test_the_general_expert_judges_when_no_gate_fires(tmp_path: Path, parts: dict[str, Part]) -> None:
     score = judged(tmp_path, parts["general"], [clusters(parts["high"], "red")], filled(BLUE))
     assert score.logit == pytest.approx(0.85)
-    assert score.evidence == ("No gate fired: the expert 'general' gives 70 % for AI.",)
+    assert words(score) == ("No gate fired: the expert 'general' gives 70 % for AI.",)
 
 
 def test_only_the_expert_of_the_gate_that_fired_judges(tmp_path: Path, parts: dict[str, Part]) -> None:
     # The general expert would give more than this one.
     score = judged(tmp_path, parts["general"], [clusters(parts["low"], "red")], filled(RED))
     assert score.logit == pytest.approx(-1.7)
-    assert score.evidence == ("Its colours are those of 'red': the expert 'low' gives 15 % for AI.",)
+    assert words(score) == ("Its colours are those of 'red': the expert 'low' gives 15 % for AI.",)
 
 
 def test_of_several_experts_that_judge_the_greatest_counts(tmp_path: Path, parts: dict[str, Part]) -> None:
     gates: list[Gate] = [clusters(parts["low"], "red", "grey"), clusters(parts["high"], "red")]
     score = judged(tmp_path, parts["general"], gates, filled(RED))
     assert score.logit == pytest.approx(1.7)
-    assert len(score.evidence) == 3
-    assert score.evidence[-1] == "The greatest of these counts."
+    assert len(words(score)) == 3
+    assert words(score)[-1] == "The greatest of these counts."
 
 
 def test_another_detector_can_be_a_gate(tmp_path: Path, parts: dict[str, Part]) -> None:
@@ -89,7 +100,7 @@ def test_another_detector_can_be_a_gate(tmp_path: Path, parts: dict[str, Part]) 
     dark = judged(tmp_path, parts["low"], [gate], filled((84, 84, 84)))
     bright = judged(tmp_path, parts["low"], [gate], filled((86, 86, 86)))
     assert (dark.logit, bright.logit) == pytest.approx((-1.68, 1.72))
-    assert bright.evidence[0].startswith("The gate 'general' gives it 70 %: the expert 'high'")
+    assert words(bright)[0].startswith("The gate 'general' gives it 70 %: the expert 'high'")
 
 
 def test_a_face_gate_shows_its_expert_the_largest_face_and_nothing_else(
@@ -101,7 +112,8 @@ def test_a_face_gate_shows_its_expert_the_largest_face_and_nothing_else(
     monkeypatch.setattr(mixture, "find_faces", lambda _: faces)
     score = judged(tmp_path, parts["general"], [FaceGate(expert=parts["high"], margin=1.0)], image)
     assert score.logit == pytest.approx(4.0)
-    assert "a face of 70 x 80 pixels, so only that was judged" in score.evidence[0]
+    assert "a face of 70 x 80 pixels, so only that was judged" in words(score)[0]
+    assert min((box.left, box.top) for box in score.viewed) == (204, 110)
 
 
 def test_a_face_too_small_for_the_gate_or_for_its_expert_does_not_count(
@@ -157,7 +169,7 @@ def test_a_mixture_can_be_calibrated_itself(tmp_path: Path, parts: dict[str, Par
     )
     (tmp_path / "m.json").write_bytes(recipe.to_json())
     detector = load_detector(f"mixture:{tmp_path / 'm.json'}")
-    (score,) = detector.detect([filled((100, 100, 100))])
+    score = detector.detect(Image.of(filled((100, 100, 100))))
     assert detector.calibrated
     assert score.probability == pytest.approx(1 / (1 + np.exp(-0.5)))
 

@@ -13,6 +13,8 @@ from veridical.detectors import _clip, list_detectors, load_detector
 from veridical.detectors._clip import embed
 from veridical.detectors.retrieval import FALSE_HIT_ENTRIES, LEAST_COSINE, Retrieval
 from veridical.errors import MissingExtraError, ModelError
+from veridical.explanation.facts import fact_in_words
+from veridical.media import Image
 from veridical.media.fingerprint import dhash, pdq
 from veridical.models.index import EMBEDDING_LENGTH, Entry, index_path, read_index, write_index
 from veridical.models.wheels import CLIP_VIT_B16
@@ -44,7 +46,11 @@ def knowing(*entries: Entry) -> Retrieval:
 
 
 def score_of(detector: Retrieval, pixels: np.ndarray) -> Score:
-    return detector.detect([pixels])[0]
+    return detector.detect(Image.of(pixels))
+
+
+def words(score: Score) -> tuple[str, ...]:
+    return tuple(map(fact_in_words, score.facts))
 
 
 def verdict_of(detector: Retrieval, pixels: np.ndarray) -> Verdict:
@@ -60,7 +66,7 @@ def test_a_halved_and_resaved_copy_of_a_known_picture_is_found_and_another_is_no
 
 
 def test_the_evidence_names_what_was_matched_and_how_nearly() -> None:
-    evidence = score_of(knowing(entry(1, Label.REAL)), picture(1)).evidence
+    evidence = words(score_of(knowing(entry(1, Label.REAL)), picture(1)))
     assert evidence[0] == (
         "It resembles a picture known as real: 1.jpg of 'album' (0 of 64 bits of the dHash differ)."
     )
@@ -74,8 +80,8 @@ def test_pdq_finds_what_dhash_has_lost() -> None:
     detector = knowing(known)
     score = score_of(detector, jpeg(picture(1), 75))
     assert detector.thresholds.decide(score.probability) is Verdict.AI
-    assert "bits of the PDQ hash differ" in score.evidence[0]
-    assert "dHash" not in score.evidence[0]
+    assert "bits of the PDQ hash differ" in words(score)[0]
+    assert "dHash" not in words(score)[0]
 
 
 def test_an_index_with_pdq_hashes_needs_the_library_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +94,7 @@ def test_an_index_with_pdq_hashes_needs_the_library_for_them(monkeypatch: pytest
 def test_a_picture_that_looks_like_real_and_ai_ones_alike_gets_no_verdict() -> None:
     score = score_of(knowing(entry(1, Label.REAL), entry(1, Label.FAKE)), picture(1))
     assert score.probability == 0.5
-    assert score.evidence[-1] == "Real and AI-generated pictures look like it, so nothing follows."
+    assert words(score)[-1] == "Real and AI-generated pictures look like it, so nothing follows."
 
 
 def test_a_flat_picture_is_never_known_though_its_hash_is_in_the_index() -> None:
@@ -109,7 +115,7 @@ def test_the_larger_the_index_the_less_certain_a_hit(monkeypatch: pytest.MonkeyP
 
 def test_many_matches_are_counted_and_only_the_nearest_named() -> None:
     near = [entry(1, Label.REAL)._replace(name=f"{i}.jpg") for i in range(9)]
-    evidence = score_of(knowing(*near), picture(1)).evidence
+    evidence = words(score_of(knowing(*near), picture(1)))
     assert sum("known as real" in sentence for sentence in evidence) == 3
     assert "It resembles 6 further known pictures." in evidence
 
@@ -180,8 +186,8 @@ def test_a_mirrored_copy_is_named_by_its_embedding_but_decides_nothing(network: 
     assert match.cosine > LEAST_COSINE
     score = score_of(detector, mirrored)
     assert score.probability == 0.5
-    assert "shows much the same as a picture known as real: coffee" in score.evidence[-1]
-    assert "nothing follows" in score.evidence[-1]
+    assert "shows much the same as a picture known as real: coffee" in words(score)[-1]
+    assert "nothing follows" in words(score)[-1]
 
 
 def test_an_embedding_has_length_one_whatever_the_shape_of_the_picture(network: None) -> None:

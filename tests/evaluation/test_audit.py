@@ -14,14 +14,14 @@ from sklearn.metrics import balanced_accuracy_score
 
 from veridical.data.alignment import align
 from veridical.data.loader import Augmentation
-from veridical.data.samples import Box, Sample, read_samples
+from veridical.data.samples import Sample, read_samples
 from veridical.errors import DataError, UsageError
 from veridical.evaluation.audit import audit, audit_views
 from veridical.evaluation.audit.families import of_files
 from veridical.evaluation.audit.looks import look_at
 from veridical.evaluation.audit.shortcuts import LEAST_PER_CLASS, measure
 from veridical.media.header import read_header
-from veridical.results import Label
+from veridical.results import Box, Label
 
 Pixels = NDArray[np.uint8]
 

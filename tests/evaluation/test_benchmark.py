@@ -95,7 +95,7 @@ def test_values_are_those_of_the_metrics_and_rates_of_the_verdicts() -> None:
 
 def test_a_verdict_that_a_gate_withholds_counts_as_none() -> None:
     rows = [row(label, "s", score) for label in ("real", "fake") for score in (0.1, 0.9)]
-    gated = [dataclasses.replace(r, gates="flat_picture") for r in rows]
+    gated = [dataclasses.replace(r, codes="flat_picture") for r in rows]
     found = summarise([*rows, *gated], rounds=100)
     assert found["fpr"].value == found["tpr"].value == found["fakes_called_real"].value == 0.25
     assert found["unsure"].value == 0.5

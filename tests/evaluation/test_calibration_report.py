@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from veridical.data.samples import Box, Sample, data_sha256
+from veridical.data.samples import Sample, data_sha256
 from veridical.errors import DataError, UsageError
 from veridical.evaluation.calibration_report import (
     PredictedSet,
@@ -20,7 +20,7 @@ from veridical.evaluation.calibration_report import (
 )
 from veridical.evaluation.predictions import Prediction
 from veridical.models.card import Card, Paper, PixelInput
-from veridical.results import Label
+from veridical.results import Box, Label
 
 CARD = Card(
     name="drawn",

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from veridical.data.samples import Sample, file_sha256, load_pixels, read_samples
+from veridical.data.samples import Sample, file_sha256, load_frames, read_samples
 from veridical.detectors import load_detector
 from veridical.errors import DataError
 from veridical.evaluation import predictions
@@ -97,16 +97,16 @@ def test_the_verdict_is_that_of_the_stored_thresholds() -> None:
 
 def test_a_gate_withholds_the_verdicts_that_are_its_own() -> None:
     verdicts = [
-        dataclasses.replace(ROW, score=score, gates=gates).verdict
-        for gates in ("heavy_compression", "heavy_compression flat_picture")
+        dataclasses.replace(ROW, score=score, codes=codes).verdict
+        for codes in ("heavy_compression", "heavy_compression flat_picture")
         for score in (0.8, 0.5, 0.2)
     ]
     assert verdicts == [Verdict.AI, *5 * [Verdict.UNSURE]]
 
 
 def test_a_gate_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
-    write_predictions(tmp_path / "p.csv", [dataclasses.replace(ROW, gates="flat_picture no_such_gate")])
-    with pytest.raises(DataError, match="line 2: there is no gate no_such_gate"):
+    write_predictions(tmp_path / "p.csv", [dataclasses.replace(ROW, codes="flat_picture no_such_code")])
+    with pytest.raises(DataError, match="line 2: there is no code no_such_code"):
         read_predictions(tmp_path / "p.csv")
 
 
@@ -129,11 +129,11 @@ def test_a_picture_is_decoded_once_for_all_detectors_and_perturbations(
 ) -> None:
     decoded: list[str] = []
 
-    def load(sample: Sample) -> np.ndarray:
+    def load(sample: Sample) -> tuple[np.ndarray, ...]:
         decoded.append(sample.name)
-        return load_pixels(sample)
+        return load_frames(sample)
 
-    monkeypatch.setattr(predictions, "load_pixels", load)
+    monkeypatch.setattr(predictions, "load_frames", load)
     sample = read_samples(folder)[0]
     detectors = [load_detector("random"), load_detector("constant")]
     outcomes = list(judge_sample(sample, detectors, ["none", "jpeg_50", "blur_1"], code="x"))
@@ -225,7 +225,7 @@ def test_files_from_before_perturbation_and_content_are_read(tmp_path: Path, suf
 
 @SUFFIXES
 @pytest.mark.parametrize(
-    "missing", [name for name in COLUMNS if name not in ("perturbation", "content", "gates")]
+    "missing", [name for name in COLUMNS if name not in ("perturbation", "content", "codes", "parts")]
 )
 def test_a_missing_column_is_named(tmp_path: Path, suffix: str, missing: str) -> None:
     store(tmp_path / f"p{suffix}", [name for name in COLUMNS if name != missing])

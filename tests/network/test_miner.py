@@ -27,7 +27,8 @@ from fastapi import FastAPI
 from onnx import TensorProto, helper
 
 from veridical.detectors import LiveDetector
-from veridical.detectors._base import score_of_logits
+from veridical.detectors.base import score_of_logits
+from veridical.media import Image
 from veridical.models.bundle import Bundle, write_bundle
 from veridical.models.card import Card, Paper, PixelInput
 from veridical.network import _http
@@ -76,11 +77,12 @@ class Brightness:
         self.gate = threading.Event()
         self.gate.set()
 
-    def detect(self, images: Any) -> list[Score]:
+    def detect(self, medium: Image) -> Score:
         self.calls += 1
         self.begun.release()
         assert self.gate.wait(30)
-        return [score_of_logits([math.log(share / (1 - share))], None) for share in map(_white, images)]
+        share = _white(medium.pixels)
+        return score_of_logits([math.log(share / (1 - share))], None)
 
 
 @pytest.fixture

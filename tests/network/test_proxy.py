@@ -9,7 +9,7 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veridical.detectors._base import score_of_logits
+from veridical.detectors.base import score_of_logits
 from veridical.errors import NetworkError, UsageError
+from veridical.media import Image
 from veridical.network.api_keys import ApiKeys, new_key
 from veridical.network.chain import Address, CommitReveal, WeightVector
 from veridical.network.identity import DevelopmentWallet, development_wallet
@@ -60,8 +61,8 @@ class Says:
     card: None = None
     minimum: int = 1
 
-    def detect(self, images: Sequence[Any]) -> list[Score]:
-        return [score_of_logits([math.log(self.p / (1 - self.p))], None) for _ in images]
+    def detect(self, medium: Image) -> Score:
+        return score_of_logits([math.log(self.p / (1 - self.p))], None)
 
 
 @pytest.fixture

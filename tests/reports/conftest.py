@@ -40,6 +40,7 @@ def judged(path: str, probability: float, *, warnings: tuple[str, ...] = ()) -> 
         height=480,
         evidence=("The pixel pattern fits.", *(reason.sentence for reason in REASONS)),
         reasons=REASONS,
+        seen=("The pixel pattern fits.",),
         warnings=warnings,
     )
 

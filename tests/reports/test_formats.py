@@ -141,7 +141,7 @@ def test_a_verdict_is_shown_with_what_speaks_for_and_against_it_each_sentence_on
 def test_what_a_verdict_rests_on_is_wrapped_to_the_terminal(
     width: int, entries: list[Entry], about: About
 ) -> None:
-    report = replace(entries[0].report, evidence=("word " * 60,))
+    report = replace(entries[0].report, seen=("word " * 60,))
     lines = text_of(Format.TABLE, [Entry(report)], replace(about, width=width)).splitlines()
     words = [line for line in lines if line.startswith("    word")]
     assert len(words) > 1
@@ -149,7 +149,7 @@ def test_what_a_verdict_rests_on_is_wrapped_to_the_terminal(
 
 
 def test_where_nothing_points_to_a_verdict_that_is_said(entries: list[Entry], about: About) -> None:
-    report = replace(entries[0].report, reasons=(), evidence=())
+    report = replace(entries[0].report, reasons=(), evidence=(), seen=())
     assert text_of(Format.TABLE, [Entry(report)], about).count("Nothing that was looked at.") == 2
 
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from veridical.data.loader import Augmentation
-from veridical.data.samples import Box, Sample
+from veridical.data.samples import Sample
 from veridical.errors import DataError, UnknownModelError
 from veridical.models.card import PixelInput
-from veridical.results import Label
+from veridical.results import Box, Label
 from veridical.training import embeddings
 from veridical.training.backbones import load_backbone
 from veridical.training.embeddings import Views, embed, embed_views

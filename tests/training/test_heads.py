@@ -19,6 +19,7 @@ from veridical.data.samples import Sample, load_pixels, read_samples
 from veridical.detectors import load_detector
 from veridical.errors import DataError, UsageError
 from veridical.evaluation.metrics import auroc
+from veridical.media import Image
 from veridical.models.card import PixelInput
 from veridical.results import Label
 from veridical.training import checkpoint, heads
@@ -103,7 +104,7 @@ def test_the_checkpoint_becomes_a_bundle_with_the_backbone_inside(
     for pixels in (small, large):
         with torch.inference_mode():
             expected = model(torch.from_numpy(pixels[None].copy())).item()
-        assert detector.detect([pixels])[0].logit == pytest.approx(expected, abs=1e-4)
+        assert detector.detect(Image.of(pixels)).logit == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_network_judges_as_the_head_was_validated(folder: Path, tmp_path: Path, tiny_backbone: str) -> None:

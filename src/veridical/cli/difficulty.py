@@ -80,7 +80,7 @@ def difficulty(
             rows.append((str(point.step), str(point.samples_seen), f"{area.value:.3f}", interval, str(area.n)))
         print_table(rows)
     if plot is not None:
-        from veridical.models.files import replace_file
+        from veridical.files import replace_file
         from veridical.reports.line_plots import line_plot
 
         svg = line_plot(

@@ -12,8 +12,8 @@ from veridical.cli._extras import needs_extra
 from veridical.cli._options import format_option
 
 if TYPE_CHECKING:
-    from veridical.detectors._recipe import Recipe
     from veridical.detectors.fusion import FusionRecipe
+    from veridical.detectors.recipes import Recipe
     from veridical.evaluation.predictions import Prediction
 
 

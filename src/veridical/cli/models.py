@@ -175,7 +175,7 @@ def _thresholds(thresholds: Thresholds) -> str:
 
 
 def _rate(metric: tuple[str, Estimate]) -> tuple[str, ...]:
-    from veridical.reports.words import metric_value
+    from veridical.explanation.words import metric_value
 
     name, estimate = metric
     return f"  {name}", *metric_value(name, estimate), str(estimate.n)

@@ -106,7 +106,7 @@ def _cell(estimate: Estimate) -> str:
 
 
 def _draw(path: Path, name: str, one: Sweep) -> None:
-    from veridical.models.files import replace_file
+    from veridical.files import replace_file
     from veridical.reports.line_plots import line_plot
 
     svg = line_plot(

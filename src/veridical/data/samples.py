@@ -13,27 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from veridical.data.cifar import read_member
 from veridical.data.sources import load_source
 from veridical.errors import DataError, VeridicalError
 from veridical.media import open_media
-from veridical.results import Label
+from veridical.media.image import Pixels
+from veridical.results import Box, Label
 
 # One letter is left out: `C:/pictures` is a path.
 _NAMED = re.compile(r"(?P<source>[a-z][a-z0-9_]+):(?P<data>.+)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Box:
-    """A region of a file, in pixels of the upright picture."""
-
-    left: int
-    top: int
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -86,13 +74,24 @@ def data_sets(data: str) -> list[str]:
     return [data] if Path(data).exists() else data.split(";")
 
 
-def load_pixels(sample: Sample) -> npt.NDArray[np.uint8]:
-    """The sample's upright sRGB pixels, (height, width, 3).
+def load_pixels(sample: Sample) -> Pixels:
+    """The upright sRGB pixels of a sample, (height, width, 3): of an animation those of its first frame.
 
     Raises `DataError` (`unreadable_sample`) that names the file: a sample is never skipped or replaced.
     """
+    return load_frames(sample)[0]
+
+
+def load_frames(sample: Sample) -> tuple[Pixels, ...]:
+    """The upright sRGB pixels of all frames that `open_media` gives of a sample.
+
+    Raises as `load_pixels` does.
+    """
     try:
-        pixels = read_member(sample.path, sample.member) if sample.member else open_media(sample.path).pixels
+        if sample.member:
+            frames: tuple[Pixels, ...] = (read_member(sample.path, sample.member),)
+        else:
+            frames = open_media(sample.path).frames
     except (VeridicalError, OSError) as error:
         raise DataError(
             f"{sample.name} cannot be read: {error}",
@@ -100,14 +99,14 @@ def load_pixels(sample: Sample) -> npt.NDArray[np.uint8]:
             hint="Remove it from the data set, or repair it; samples are never skipped silently.",
         ) from error
     if sample.box is None:
-        return pixels
-    box = sample.box
-    if box.top + box.height > pixels.shape[0] or box.left + box.width > pixels.shape[1]:
+        return frames
+    box, (height, width) = sample.box, frames[0].shape[:2]
+    if box.top + box.height > height or box.left + box.width > width:
         raise DataError(
-            f"the box {box} of {sample.name} is outside its {pixels.shape[1]}x{pixels.shape[0]} pixels.",
+            f"the box {box} of {sample.name} is outside its {width}x{height} pixels.",
             code="unreadable_sample",
         )
-    return pixels[box.top : box.top + box.height, box.left : box.left + box.width]
+    return tuple(frame[box.top : box.top + box.height, box.left : box.left + box.width] for frame in frames)
 
 
 def data_sha256(samples: Iterable[Sample]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, cast
 
-from veridical.detectors._base import Detector
+from veridical.detectors.base import Detector
 from veridical.detectors.bundle import BundleDetector
 from veridical.errors import ErrorInfo, ModelError, UnknownModelError, did_you_mean
 from veridical.models.bundle import CARD, read_bundle

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from veridical.detectors._base import Pixels
+from veridical.media.image import Pixels
 from veridical.models.wheels import CLIP_VIT_B16
 
 if TYPE_CHECKING:

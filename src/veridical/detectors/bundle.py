@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from veridical.detectors._base import Carded, Pixels, require_size, score_of_logits
-from veridical.detectors._gates import SMALL_PICTURE
+from veridical.detectors.base import Carded, require_size, score_frames, score_of_logits
+from veridical.detectors.gates import SMALL_PICTURE
 from veridical.errors import ModelError, VeridicalError
+from veridical.media.image import Image, Pixels
 from veridical.models.bundle import Bundle
 from veridical.models.card import PixelInput
-from veridical.results import Score
+from veridical.results import Box, Score
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle of a picture, pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
 
 
 class BundleDetector(Carded):
@@ -42,15 +32,16 @@ class BundleDetector(Carded):
         self.sha256 = bundle.sha256
         self._session = _start_session(bundle)
 
-    def detect(self, images: Sequence[Pixels]) -> list[Score]:
+    def detect(self, medium: Image) -> Score:
         """See `Detector.detect`."""
-        return [self._score(image) for image in images]
+        return score_frames(medium, self._score, self.card)
 
     def self_test(self) -> None:
         """Judge two made-up pictures; raises `ModelError` (`self_test_failed`) if that does not work."""
         sides = {self.minimum, max(self.minimum, self.card.input.size)}
         try:
-            self.detect([_made_up_picture(side) for side in sorted(sides)])
+            for side in sorted(sides):
+                self._score(_made_up_picture(side))
         except VeridicalError as error:
             raise ModelError(
                 f"Bundle '{self.name}' fails its self-test: {error.message}", code="self_test_failed"
@@ -58,9 +49,12 @@ class BundleDetector(Carded):
 
     def _score(self, image: Pixels) -> Score:
         require_size(image, self.minimum)
-        score = score_of_logits([self._logit(view) for view in crop_views(image, self.card.input)], self.card)
-        is_small = min(image.shape[:2]) < self.card.input.size
-        return replace(score, warnings=(SMALL_PICTURE.code,)) if is_small else score
+        pixel_input = self.card.input
+        return replace(
+            score_of_logits([self._logit(view) for view in crop_views(image, pixel_input)], self.card),
+            viewed=viewed(image, pixel_input),
+            warnings=(SMALL_PICTURE.code,) if min(image.shape[:2]) < pixel_input.size else (),
+        )
 
     def _logit(self, view: Pixels) -> float:
         pixels = {self._session.get_inputs()[0].name: view[None]}
@@ -74,11 +68,19 @@ class BundleDetector(Carded):
 
 
 def crop_views(image: Pixels, pixel_input: PixelInput) -> list[Pixels]:
-    """What the graph is shown of a picture, each uint8 (height, width, 3): crops, or the whole resized."""
+    """The pixels that the graph is shown of a picture, each uint8 (height, width, 3)."""
     if pixel_input.kind == "resize":
         return [_resize(image, pixel_input)]
-    boxes = crop_boxes(image.shape[0], image.shape[1], pixel_input)
+    boxes = viewed(image, pixel_input)
     return [image[b.top : b.top + b.height, b.left : b.left + b.width] for b in boxes]
+
+
+def viewed(image: Pixels, pixel_input: PixelInput) -> tuple[Box, ...]:
+    """The parts of a picture that the graph is shown."""
+    height, width = image.shape[:2]
+    if pixel_input.kind == "resize":
+        return (Box(0, 0, width, height),)
+    return tuple(crop_boxes(height, width, pixel_input))
 
 
 def crop_boxes(height: int, width: int, pixel_input: PixelInput) -> list[Box]:
@@ -89,8 +91,8 @@ def crop_boxes(height: int, width: int, pixel_input: PixelInput) -> list[Box]:
     into cells, of which `_grid` says how many, and there is one in the middle of each.
 
     >>> crop_boxes(101, 64, PixelInput(kind="crops", size=64, count=3))
-    [Box(top=18, left=0, height=64, width=64), Box(top=0, left=0, height=64, width=64),
-     Box(top=36, left=0, height=64, width=64)]
+    [Box(left=0, top=18, width=64, height=64), Box(left=0, top=0, width=64, height=64),
+     Box(left=0, top=36, width=64, height=64)]
     >>> boxes = crop_boxes(768, 1024, PixelInput(kind="spread", size=224, count=9))
     >>> [(box.top, box.left) for box in boxes]
     [(272, 400), (80, 144), (80, 656), (464, 144), (464, 656)]
@@ -112,8 +114,9 @@ def crop_boxes(height: int, width: int, pixel_input: PixelInput) -> list[Box]:
             * pixel_input.align
         )
 
+    high, wide = lengths
     wanted = [(0.5, 0.5), *itertools.product(*places)]
-    boxes = dict.fromkeys(Box(start(down, 0), start(across, 1), *lengths) for down, across in wanted)
+    boxes = dict.fromkeys(Box(start(across, 1), start(down, 0), wide, high) for down, across in wanted)
     return list(boxes)[: pixel_input.count]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 
-from veridical.detectors._base import Pixels, require_size, score_of_logits
+from veridical.detectors.base import require_size, score_frames, score_of_logits
+from veridical.media.image import Image, Pixels
 from veridical.results import Score, Thresholds
 
 
@@ -21,11 +21,10 @@ class Constant:
     card = None
     minimum = 1
 
-    def detect(self, images: Sequence[Pixels]) -> list[Score]:
+    def detect(self, medium: Image) -> Score:
         """See `Detector.detect`."""
-        for image in images:
-            require_size(image, self.minimum)
-        return [score_of_logits([0.0], None) for _ in images]
+        require_size(medium.pixels, self.minimum)
+        return score_of_logits([0.0], None)
 
 
 class Random:
@@ -39,11 +38,10 @@ class Random:
     card = None
     minimum = 1
 
-    def detect(self, images: Sequence[Pixels]) -> list[Score]:
+    def detect(self, medium: Image) -> Score:
         """See `Detector.detect`."""
-        for image in images:
-            require_size(image, self.minimum)
-        return [score_of_logits([_logit_of(image)], None) for image in images]
+        require_size(medium.pixels, self.minimum)
+        return score_frames(medium, lambda frame: score_of_logits([_logit_of(frame)], None), None)
 
 
 def _logit_of(image: Pixels) -> float:

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from veridical.detectors._base import Detector, Pixels, require_size, score_of_logits
-from veridical.detectors._recipe import (
+from veridical.detectors.base import Detector, require_size, score_frames, score_of_logits
+from veridical.detectors.recipes import (
     SUFFIX,
     Combination,
     Part,
@@ -28,10 +28,11 @@ from veridical.detectors._recipe import (
     recipe_path,
 )
 from veridical.errors import MediaError, UnknownModelError
+from veridical.files import replace_file
+from veridical.media.image import Image, Pixels
 from veridical.models.bundle import CARD, install_bundle, read_bundle
 from veridical.models.card import Paper, sha256_of
-from veridical.models.files import replace_file
-from veridical.results import Score
+from veridical.results import Fact, Score
 
 FAMILY = "fusion"
 NEEDS = "a recipe, fitted by veridical fuse, and its members"
@@ -115,9 +116,9 @@ class Fusion(Combination):
         self._recipe = recipe
         self._members = members
 
-    def detect(self, images: Sequence[Pixels]) -> list[Score]:
+    def detect(self, medium: Image) -> Score:
         """See `Detector.detect`."""
-        return [self._score(image) for image in images]
+        return score_frames(medium, self._score, self.card)
 
     def _score(self, image: Pixels) -> Score:
         require_size(image, self.minimum)
@@ -125,23 +126,21 @@ class Fusion(Combination):
         logit = self._recipe.stack([score.logit if score else None for score in scores])
         warnings = dict.fromkeys(code for score in scores if score for code in score.warnings)
         score = score_of_logits([logit], self.card)
-        return replace(score, warnings=tuple(warnings), evidence=self._evidence(scores))
+        boxes = dict.fromkeys(box for each in scores if each for box in each.viewed)
+        return replace(score, viewed=tuple(boxes), warnings=tuple(warnings), facts=self._facts(scores))
 
-    def _evidence(self, scores: Sequence[Score | None]) -> tuple[str, ...]:
+    def _facts(self, scores: Sequence[Score | None]) -> tuple[Fact, ...]:
         pairs = list(zip(self._members, scores, strict=True))
-        gave = [f"'{member.name}' {100 * score.probability:.0f} %" for member, score in pairs if score]
-        absent = [f"'{member.name}'" for member, score in pairs if not score]
-        sentences = [f"On their own, its members give for AI: {', '.join(gave)}."]
-        if absent:
-            sentences.append(
-                f"The picture is too small for {', '.join(absent)}, which the combination allows for."
-            )
-        return (*sentences, *(sentence for score in scores if score for sentence in score.evidence))
+        gave = {member.name: score.probability for member, score in pairs if score}
+        facts = [Fact("members_gave", {"probabilities": gave})]
+        if absent := tuple(member.name for member, score in pairs if not score):
+            facts.append(Fact("members_too_large", {"names": absent}))
+        return (*facts, *(fact for score in scores if score for fact in score.facts))
 
 
 def _score_or_none(member: Detector, image: Pixels) -> Score | None:
     try:
-        return member.detect([image])[0]
+        return member.detect(Image.of(image))
     except MediaError as error:
         if error.code != "too_small":
             raise

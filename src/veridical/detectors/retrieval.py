@@ -23,12 +23,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from veridical.detectors._base import Pixels, require_size, score_of_logits
 from veridical.detectors._clip import embed
+from veridical.detectors.base import require_size, score_frames, score_of_logits
 from veridical.errors import MissingExtraError
-from veridical.media.fingerprint import DHASH_BITS, PDQ, PDQ_BITS, detail, dhash, pdq
+from veridical.media.fingerprint import PDQ, detail, dhash, pdq
+from veridical.media.image import Image, Pixels
 from veridical.models.index import Index, Match, index_path, list_indexes, read_index
-from veridical.results import Label, Score, Thresholds
+from veridical.results import Fact, Label, Score, Thresholds
 
 NEEDS = "an index, by veridical index build; for PDQ hashes the extra retrieval"
 
@@ -72,9 +73,9 @@ class Retrieval:
         radii = f"{self.version} {DHASH_RADIUS} {PDQ_RADIUS} {LEAST_DETAIL} {LEAST_PDQ_QUALITY}"
         self.sha256 = hashlib.sha256(f"veridical retrieval {radii} {index.sha256}".encode()).hexdigest()
 
-    def detect(self, images: Sequence[Pixels]) -> list[Score]:
+    def detect(self, medium: Image) -> Score:
         """See `Detector.detect`."""
-        return [self._score(image) for image in images]
+        return score_frames(medium, self._score, self.card)
 
     def find(self, image: Pixels) -> list[Match]:
         """What the index knows that looks like this picture, the nearest first."""
@@ -101,50 +102,34 @@ class Retrieval:
         if len(labels) == 1:
             doubt = max(_LEAST_DOUBT, self._false_hit_rate()) / 2
             logit = math.log((1 - doubt) / doubt) * (1 if labels == {Label.FAKE} else -1)
-        evidence = (*self._evidence(matches, labels), *map(_alike_in_words, alike[:_MOST_NAMED]))
-        return replace(score_of_logits([logit], None), evidence=evidence)
+        facts = (
+            *self._facts(matches, labels),
+            *(_match_fact("alike_picture", each) for each in alike[:_MOST_NAMED]),
+        )
+        return replace(score_of_logits([logit], None), facts=facts)
 
     def _false_hit_rate(self) -> float:
         return min(1.0, FALSE_HIT_RATE * len(self._index) / FALSE_HIT_ENTRIES)
 
-    def _evidence(self, matches: Sequence[Match], labels: set[Label]) -> tuple[str, ...]:
+    def _facts(self, matches: Sequence[Match], labels: set[Label]) -> tuple[Fact, ...]:
         if not matches:
-            known = f"{len(self._index):,} known pictures"
-            return (f"It resembles none of the {known}; or too little is in it to be told from others.",)
-        sentences = [_match_in_words(match) for match in matches[:_MOST_NAMED]]
-        if further := len(matches) - _MOST_NAMED:
-            sentences += [f"It resembles {further:,} further known pictures."] if further > 0 else []
+            return (Fact("nothing_known", {"pictures": len(self._index)}),)
+        facts = [_match_fact("known_picture", match) for match in matches[:_MOST_NAMED]]
+        if (further := len(matches) - _MOST_NAMED) > 0:
+            facts.append(Fact("further_known_pictures", {"pictures": further}))
         if len(labels) == 2:
-            sentences.append("Real and AI-generated pictures look like it, so nothing follows.")
-            return tuple(sentences)
-        rate = f"at most {100 * self._false_hit_rate():.2g} %"
-        sentences.append(f"Of pictures outside an index of this size, {rate} resemble one in it by chance.")
-        if labels == {Label.REAL}:
-            sentences.append("A copy of a real picture that was altered in small parts resembles it too.")
-        return tuple(sentences)
+            return (*facts, Fact("known_as_both"))
+        return (*facts, Fact("chance_match", {"rate": self._false_hit_rate(), "label": _name_of(*labels)}))
 
 
-def _match_in_words(match: Match) -> str:
-    said = "AI-generated" if match.entry.label is Label.FAKE else "real"
-    distances = [
-        f"{distance} of {bits} bits of the {name} differ"
-        for name, distance, bits in (
-            ("dHash", match.dhash_distance, DHASH_BITS),
-            ("PDQ hash", match.pdq_distance, PDQ_BITS),
-        )
-        if distance is not None
-    ]
-    where = f"{match.entry.name} of '{match.entry.source}'"
-    return f"It resembles a picture known as {said}: {where} ({', '.join(distances)})."
+def _match_fact(code: str, match: Match) -> Fact:
+    distances = {"dhash": match.dhash_distance, "pdq": match.pdq_distance, "cosine": match.cosine}
+    values = {"label": _name_of(match.entry.label), "name": match.entry.name, "source": match.entry.source}
+    return Fact(code, values | {name: value for name, value in distances.items() if value is not None})
 
 
-def _alike_in_words(match: Match) -> str:
-    said = "AI-generated" if match.entry.label is Label.FAKE else "real"
-    where = f"{match.entry.name} of '{match.entry.source}'"
-    return (
-        f"It shows much the same as a picture known as {said}: {where} (cosine {match.cosine:.3f}), "
-        "from which nothing follows."
-    )
+def _name_of(label: Label) -> str:
+    return label.name.lower()
 
 
 def load(argument: str) -> Retrieval:

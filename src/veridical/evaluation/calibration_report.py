@@ -8,9 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from veridical.data.samples import Box, Sample, data_sha256, file_sha256
+from veridical.data.samples import Sample, data_sha256, file_sha256
 from veridical.errors import DataError, UsageError
 from veridical.evaluation import benchmark
 from veridical.evaluation.calibration import Method, choose_method, compare, fit, losses, probabilities
@@ -24,8 +22,8 @@ from veridical.evaluation.thresholds import (
     choose_thresholds,
     promises,
 )
-from veridical.models.card import Calibration, Card, Estimate, Measurement
-from veridical.results import Label, Thresholds
+from veridical.models.card import Calibration, Card, Estimate, Measurement, Role
+from veridical.results import Box, Label, Thresholds
 
 
 @dataclass(frozen=True)
@@ -212,20 +210,13 @@ def fit_operating_point(
 
 def apply(rows: Sequence[Prediction], calibration: Calibration, thresholds: Thresholds) -> list[Prediction]:
     """The predictions of the same detector with another calibration and other thresholds."""
-    return [
-        dataclasses.replace(
-            row,
-            score=calibration.probability(row.logit),
-            threshold_ai=np.nan if thresholds.ai is None else thresholds.ai,
-            threshold_real=np.nan if thresholds.real is None else thresholds.real,
-        )
-        for row in rows
-    ]
+    return [row.with_operating_point(calibration, thresholds) for row in rows]
 
 
-def measure(reported: PredictedSet, *, command: str, rounds: int = 1000) -> Measurement:
-    """What a card says of a detector on a set; `command` prints the numbers again."""
+def measure(reported: PredictedSet, *, command: str, role: Role = "test", rounds: int = 1000) -> Measurement:
+    """A card's numbers for a detector on a set; `command` prints them again, `role`: see `Measurement`."""
     return Measurement(
+        role=role,
         split=reported.name,
         data_sha256=reported.data_sha256,
         command=command,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from veridical.data.perturbations import perturb
-from veridical.data.samples import Sample, file_sha256, load_pixels
+from veridical.data.samples import Sample, file_sha256, load_frames
 from veridical.detectors import Detector
-from veridical.detectors._gates import GATES, binding, decide, look
 from veridical.errors import DataError
+from veridical.media.image import Image
+from veridical.models.card import Calibration
 from veridical.results import Label, Thresholds, Verdict
+from veridical.verdict import WITHHOLDS, decide, judge_medium, withholding_codes
 
 # Of a Parquet file; fixed, so that the bytes of a file depend on its rows alone.
 _ROWS_IN_A_GROUP = 50_000
@@ -30,7 +32,8 @@ class Prediction:
     `score` is the calibrated probability of fake; `logit` the raw number before calibration; `threshold_ai`
     and `threshold_real` are the detector's (NaN: none); `box` as in the manifest, empty for the whole picture;
     `perturbation` is what the picture went through first, a name of `data.perturbations`; `content` is what it
-    shows, where the set says so; `gates` are the codes of those that can withhold a verdict, spaces between.
+    shows, where the set says so; `codes` are those that can withhold a verdict (`verdict.WITHHOLDS`), and
+    `parts` the raw logits of the frames or crops, both with spaces between.
     """
 
     detector: str
@@ -49,7 +52,8 @@ class Prediction:
     code: str
     perturbation: str = "none"
     content: str = ""
-    gates: str = ""
+    codes: str = ""
+    parts: str = ""
 
     @property
     def stratum(self) -> str:
@@ -58,9 +62,21 @@ class Prediction:
 
     @property
     def verdict(self) -> Verdict:
-        """What the detector's thresholds make of the score, unless a gate withholds it."""
+        """The verdict of the road that all callers take."""
         ai, real = (None if np.isnan(limit) else limit for limit in (self.threshold_ai, self.threshold_real))
-        return decide(self.score, Thresholds(ai=ai, real=real), self.gates.split())
+        return decide(self.score, Thresholds(ai=ai, real=real), self.codes.split())
+
+    def with_operating_point(self, calibration: Calibration, thresholds: Thresholds) -> Prediction:
+        """The prediction of the same detector with another calibration and other thresholds."""
+        parts = [calibration.probability(float(logit)) for logit in self.parts.split()]
+        codes = withholding_codes(parts, thresholds, self.codes.split())
+        return replace(
+            self,
+            score=calibration.probability(self.logit),
+            threshold_ai=_or_nan(thresholds.ai),
+            threshold_real=_or_nan(thresholds.real),
+            codes=" ".join(codes),
+        )
 
 
 @dataclass(frozen=True)
@@ -102,7 +118,7 @@ def judge_sample(
     The picture is decoded once, and perturbed once for all detectors.
     """
     try:
-        pixels = load_pixels(sample)
+        frames = load_frames(sample)
         # It was read a moment ago, so it is there.
         sha256 = sample.sha256 or file_sha256(sample.path)
     except DataError as error:
@@ -110,29 +126,28 @@ def judge_sample(
         return
     for name in perturbations:
         try:
-            perturbed = perturb(pixels, name, sha256=sha256)
+            medium = Image.of(*(perturb(frame, name, sha256=sha256) for frame in frames), sha256=sha256)
         except DataError as error:
             yield _unjudged(sample, sha256, error, perturbation=name)
             continue
-        fired = look(perturbed)
         for detector in detectors:
-            short_side = min(perturbed.shape[:2])
-            if short_side < detector.minimum:
-                yield _too_small(sample, sha256, short_side, perturbation=name, detector=detector)
+            if min(medium.width, medium.height) < detector.minimum:
+                yield _too_small(sample, medium, perturbation=name, detector=detector)
                 continue
-            score = detector.detect([perturbed])[0]
+            judged = judge_medium(medium, detector)
             yield Prediction(
                 detector=detector.name,
                 bundle=detector.sha256,
                 **columns_of(sample, sha256),
-                score=score.probability,
-                logit=score.logit,
+                score=judged.score.probability,
+                logit=judged.score.logit,
                 threshold_ai=_or_nan(detector.thresholds.ai),
                 threshold_real=_or_nan(detector.thresholds.real),
                 code=code,
                 perturbation=name,
                 content=sample.content,
-                gates=" ".join(binding([*fired, *score.warnings], detector)),
+                codes=" ".join(judged.codes),
+                parts=" ".join(map(repr, judged.score.part_logits)),
             )
 
 
@@ -218,16 +233,14 @@ def _unjudged(
     )
 
 
-def _too_small(
-    sample: Sample, sha256: str, short_side: int, *, perturbation: str, detector: Detector
-) -> Unjudged:
+def _too_small(sample: Sample, medium: Image, *, perturbation: str, detector: Detector) -> Unjudged:
     after = "" if perturbation == "none" else f" after {perturbation}"
     error = DataError(
         f"{sample.name} is smaller than the {detector.minimum} pixels that {detector.name} needs: it has "
-        f"{short_side}{after}.",
+        f"{min(medium.width, medium.height)}{after}.",
         code="too_small",
     )
-    return _unjudged(sample, sha256, error, perturbation=perturbation, detector=detector.name)
+    return _unjudged(sample, medium.sha256, error, perturbation=perturbation, detector=detector.name)
 
 
 def _or_nan(threshold: float | None) -> float:
@@ -305,9 +318,17 @@ def _row(row: Mapping[str, object], where: str) -> Prediction:
     prediction = Prediction(**values)  # type: ignore[arg-type] # checked above
     if prediction.label not in ("real", "fake") or not 0 <= prediction.score <= 1:
         raise DataError(f"{where}: label or score out of range.", code="bad_predictions")
-    if unknown := set(prediction.gates.split()) - GATES.keys():
-        raise DataError(f"{where}: there is no gate {', '.join(sorted(unknown))}.", code="bad_predictions")
+    if unknown := set(prediction.codes.split()) - WITHHOLDS.keys():
+        raise DataError(f"{where}: there is no code {', '.join(sorted(unknown))}.", code="bad_predictions")
+    _require_logits(prediction.parts, where)
     return prediction
+
+
+def _require_logits(parts: str, where: str) -> None:
+    try:
+        [float(logit) for logit in parts.split()]
+    except ValueError as error:
+        raise DataError(f"{where}: not a prediction ({error}).", code="bad_predictions") from error
 
 
 _NAMES = [field.name for field in fields(Prediction)]

@@ -19,10 +19,10 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from veridical.data.samples import Box, Sample, data_sha256
-from veridical.detectors._recipe import Recipe, read_recipe
+from veridical.data.samples import Sample, data_sha256
 from veridical.detectors.fusion import FusionRecipe, Member
 from veridical.detectors.mixture import MixtureRecipe
+from veridical.detectors.recipes import Recipe, read_recipe
 from veridical.errors import DataError
 from veridical.evaluation.benchmark import per_generator, per_source, summarise
 from veridical.evaluation.calibration import fit_platt
@@ -31,9 +31,9 @@ from veridical.evaluation.folds import Places, grouped_folds
 from veridical.evaluation.metrics import Labels, Scores, auroc
 from veridical.evaluation.predictions import Prediction, as_arrays
 from veridical.evaluation.thresholds import choose_thresholds
+from veridical.files import replace_file
 from veridical.models.card import Measurement, sha256_of
-from veridical.models.files import replace_file
-from veridical.results import Label
+from veridical.results import Box, Label
 
 # The weights are shrunk a little towards equal ones, in units of the standardised logits.
 _REGULARISATION = 1.0

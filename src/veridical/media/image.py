@@ -25,6 +25,9 @@ FENCED_FORMATS = frozenset({"avif", "heic", "ico", "jxl", "tiff"})
 _EXTRAS = {"heic": ("pi_heif", "HEIC pictures", "heic"), "jxl": ("imagecodecs", "JPEG XL pictures", "jxl")}
 
 
+Pixels = NDArray[np.uint8]
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """A picture, or the sampled frames of an animation.
@@ -36,15 +39,20 @@ class Image:
     `truncated` (the rest of the picture is missing; only with `allow_truncated`).
     """
 
-    frames: tuple[NDArray[np.uint8], ...]
+    frames: tuple[Pixels, ...]
     format: str
     frame_indices: tuple[int, ...]
     frame_count: int
     sha256: str
     warnings: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, *frames: Pixels, sha256: str = "") -> Image:
+        """An image of pixels that no file holds like this; `sha256` is that of the file they came from."""
+        return cls(frames, "pixels", tuple(range(len(frames))), len(frames), sha256)
+
     @property
-    def pixels(self) -> NDArray[np.uint8]:
+    def pixels(self) -> Pixels:
         """The first frame."""
         return self.frames[0]
 

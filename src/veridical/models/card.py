@@ -21,6 +21,8 @@ from veridical.results import Thresholds
 
 CARD_SCHEMA_VERSION = 1
 
+Role = Literal["test", "out_of_fold", "fitted"]
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -158,6 +160,10 @@ class TrainingData:
 class Measurement:
     """Error rates on one split, and the command that prints them again.
 
+    `role` says what the numbers are worth: measured on a `test` that chose nothing; `out_of_fold`, where each
+    sample was judged by a fit that had not seen its publisher; or `fitted`, on the samples that chose what is
+    measured, which flatters it.
+
     `metrics` by name (`auroc`, `tpr_at_fpr_5`, `fpr`, `ece`, ...); `generators` and `sources` hold the same
     for each generator and each source of reals.
     """
@@ -168,6 +174,7 @@ class Measurement:
     metrics: dict[str, Estimate]
     generators: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     sources: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    role: Role = "fitted"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veridical.errors import DataError, ModelError, UsageError
-from veridical.models.files import replace_file
+from veridical.files import replace_file
 from veridical.models.snapshots import cache_folder
 from veridical.results import Label
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from veridical.explanation.words import estimate_in_words
 from veridical.models.card import Card, Estimate, Measurement
 from veridical.reports.escaping import visible
-from veridical.reports.words import estimate_in_words
 
 if TYPE_CHECKING:
     # Not while running: a card is printed without what measures robustness.

@@ -11,16 +11,12 @@ from dataclasses import dataclass
 import jinja2
 
 from veridical import __version__
-from veridical.models.card import Measurement
-from veridical.reports import About, Entry
-from veridical.reports.escaping import visible
-from veridical.reports.summary import Summary
-from veridical.reports.words import (
+from veridical.explanation.words import (
     NO_PROOF,
     NOTHING,
     VERDICT_WORDS,
     doubts,
-    error_rate,
+    error_rates,
     interval,
     metric_name,
     metric_value,
@@ -28,6 +24,10 @@ from veridical.reports.words import (
     pointing_to,
     seen,
 )
+from veridical.models.card import Measurement
+from veridical.reports import About, Entry
+from veridical.reports.escaping import visible
+from veridical.reports.summary import Summary
 from veridical.results import Report, Verdict
 
 
@@ -73,7 +73,7 @@ def _template() -> jinja2.Template:
         alt_text=_alt_text,
         bar_text=_bar_text,
         doubts=doubts,
-        error_rate=error_rate,
+        error_rates=error_rates,
         pointing_to=pointing_to,
         seen=seen,
         nothing=NOTHING,

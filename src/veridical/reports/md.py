@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from veridical.explanation.words import VERDICT_WORDS, account, probability
 from veridical.reports import About, Entry
 from veridical.reports.escaping import markdown_cell
 from veridical.reports.summary import Summary
-from veridical.reports.words import VERDICT_WORDS, account, probability
 from veridical.results import Report
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import jinja2
 
+from veridical.explanation.words import METRIC_WORDS, metric_name, metric_value
 from veridical.models.card import Card, Estimate, LicensedPart, Measurement, PixelInput
 from veridical.reports.aims import Costs, outcomes
 from veridical.reports.escaping import markdown_cell, visible
-from veridical.reports.words import METRIC_WORDS, metric_name, metric_value
 
 if TYPE_CHECKING:
     from veridical.evaluation.robustness import Robustness

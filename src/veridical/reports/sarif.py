@@ -12,9 +12,9 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from veridical import __version__
+from veridical.explanation.words import VERDICT_WORDS, percent
 from veridical.reports import About, Entry
 from veridical.reports.escaping import visible
-from veridical.reports.words import VERDICT_WORDS, percent
 from veridical.results import Report, Verdict
 
 RULE = "ai-generated"

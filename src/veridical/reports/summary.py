@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 
 from veridical.evaluation.intervals import wilson
+from veridical.explanation.words import metric_value
 from veridical.models.card import Estimate
-from veridical.reports.words import metric_value
 from veridical.results import Report, Verdict
 
 _WORDS = {

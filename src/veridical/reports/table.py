@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from veridical.explanation.words import VERDICT_WORDS, account, probability
 from veridical.reports import About, Entry
 from veridical.reports.escaping import visible
-from veridical.reports.words import VERDICT_WORDS, account, probability
 from veridical.results import Report, Verdict
 
 # The file comes last, so that the widths of the columns before it are known before the first row is.

@@ -27,7 +27,7 @@ from torch import Tensor
 from veridical.architectures import clip
 from veridical.architectures.clip import Settings, Tower
 from veridical.errors import MissingExtraError, ModelError, UnknownModelError, did_you_mean
-from veridical.models.files import replace_file
+from veridical.files import replace_file
 from veridical.models.parameters import read_parameters
 from veridical.models.snapshots import cache_folder, is_offline
 from veridical.models.wheels import CLIP_VIT_B16

@@ -29,9 +29,9 @@ from veridical.data.loader import Augmentation, Forge
 from veridical.data.samples import Sample, file_sha256, load_pixels
 from veridical.detectors.bundle import crop_views
 from veridical.errors import ModelError
+from veridical.files import replace_file
 from veridical.generation.forge import load_forge, parameters_of
 from veridical.models.card import PixelInput
-from veridical.models.files import replace_file
 from veridical.models.parameters import read_parameters
 from veridical.models.snapshots import cache_folder
 from veridical.training.backbones import load_backbone, parameters_file, settings_of

@@ -35,6 +35,7 @@ from veridical.evaluation.calibration_report import (
 )
 from veridical.evaluation.metrics import auroc
 from veridical.evaluation.predictions import Prediction, as_arrays, predict, read_predictions
+from veridical.media.image import Image
 from veridical.models.bundle import Bundle, write_bundle
 from veridical.models.card import Card, LicensedPart, PixelInput, Reproduction, TrainingData
 from veridical.models.store import SHIPPED
@@ -182,7 +183,7 @@ def logit_difference(model: nn.Module, bundle: Bundle, pictures: Sequence[npt.ND
     detector = BundleDetector(bundle)
     worst = 0.0
     for pixels in pictures:
-        ours = detector.detect([pixels])[0].view_logits
+        ours = detector.detect(Image.of(pixels)).crop_logits
         with torch.inference_mode():
             views = crop_views(pixels, bundle.card.input)
             theirs = [model(torch.from_numpy(view[None].copy())).item() for view in views]

@@ -29,8 +29,8 @@ from torch import nn
 import veridical
 from veridical.architectures._facts import FACTS
 from veridical.errors import ModelError
+from veridical.files import replace_file
 from veridical.models.card import PixelInput
-from veridical.models.files import replace_file
 from veridical.training.experiment import Experiment
 from veridical.training.export import MOST_LOGIT_DIFFERENCE, load_model
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from veridical.data.samples import Sample, read_samples
 from veridical.errors import DataError
 from veridical.evaluation.audit import Audit, audit_views
-from veridical.models.files import replace_file
+from veridical.files import replace_file
 from veridical.training.experiment import Experiment
 
 RECORD = "audit.json"

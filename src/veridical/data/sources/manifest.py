@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from veridical.data.samples import Box, Sample
+from veridical.data.samples import Sample
 from veridical.data.sources._info import SourceInfo
 from veridical.errors import DataError
-from veridical.results import Label
+from veridical.results import Box, Label
 
 _REQUIRED = ("path", "label")
 _LABELS = {"real": Label.REAL, "fake": Label.FAKE}

@@ -8,6 +8,6 @@ the import of `onnx`. Its hashes are verified like everyone else's.
 from __future__ import annotations
 
 PINNED: dict[str, str] = {
-    "clip_aligned": "be0454f7c46d585ef8132014d675b1950bf9978f6eef144ade9f39b0114ba6c0",
-    "npr_shared": "3dffa7fbfdbe1f89aac20a49d069a3af4a95025a27f90cd2da260cf57151159e",
+    "clip_aligned": "b8914b3a6db8a277d22dd57c06673a92bdd459b819c4c0bb9153832276572723",
+    "npr_shared": "c6c3aa1fe9abb39f181ac914fb360ef8e971c34009f61d37ce07c219ff02fbec",
 }

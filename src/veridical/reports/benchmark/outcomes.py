@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from veridical.data.samples import Box, Sample, file_sha256, load_pixels
+from veridical.data.samples import Sample, file_sha256, load_pixels
 from veridical.errors import DataError
 from veridical.evaluation.predictions import Prediction
 from veridical.reports.benchmark.measured import Measured
 from veridical.reports.escaping import visible
 from veridical.reports.thumbnail import jpeg_data_uri
-from veridical.results import Label
+from veridical.results import Box, Label
 
 _LONGEST_SIDE = 240
 _BOX = re.compile(r"\d+,\d+,[1-9]\d*,[1-9]\d*", re.ASCII)

@@ -1,20 +1,17 @@
-"""What a detector is, and how logits become a score: the same for all of them."""
+"""Detector, the protocol of everything that gives scores, and how logits become a score."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from veridical.errors import MediaError, ModelError
+from veridical.media.image import Image, Pixels
 from veridical.models.card import Calibration, Card
 from veridical.results import Score, Thresholds
-
-Pixels = NDArray[np.uint8]
 
 # Without a fitted calibration a probability is the plain sigmoid of the logit.
 _IDENTITY = Calibration(
@@ -29,32 +26,45 @@ _IDENTITY = Calibration(
 
 
 class Detector(Protocol):
-    """Gives scores to pictures.
+    """A judge of media.
 
     `sha256` names exactly what judges: equal hashes give equal scores. `minimum` is the least short side it
     judges, pixels. `card` is `None` for a detector that is not a bundle.
     """
 
     @property
-    def name(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def thresholds(self) -> Thresholds: ...
-    @property
-    def calibrated(self) -> bool: ...
-    @property
-    def card(self) -> Card | None: ...
-    @property
-    def minimum(self) -> int: ...
+    def name(self) -> str:
+        """The detector's name."""
 
-    def detect(self, images: Sequence[Pixels]) -> list[Score]:
-        """A score for each picture (uint8 sRGB, upright, (height, width, 3)), in order.
+    @property
+    def version(self) -> str:
+        """Its version."""
 
-        A score does not depend on the other pictures of the call. Raises `MediaError` (`too_small`) for a
-        picture below `minimum`, `ModelError` when the detector fails.
+    @property
+    def sha256(self) -> str:
+        """The hash of what judges."""
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Its operating point."""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its numbers went through a fitted calibration."""
+
+    @property
+    def card(self) -> Card | None:
+        """Its card."""
+
+    @property
+    def minimum(self) -> int:
+        """The least short side, pixels."""
+
+    def detect(self, medium: Image) -> Score:
+        """The score of a picture, or of an animation as a whole.
+
+        A score does not depend on what was judged before. Raises `MediaError` (`too_small`) for a picture below
+        `minimum`, `ModelError` when the detector fails.
         """
 
 
@@ -65,17 +75,17 @@ class Carded:
 
     @property
     def name(self) -> str:
-        """As on the card."""
+        """The card's name."""
         return self.card.name
 
     @property
     def version(self) -> str:
-        """As on the card."""
+        """The card's version."""
         return self.card.version
 
     @property
     def thresholds(self) -> Thresholds:
-        """As on the card."""
+        """The card's thresholds."""
         return self.card.thresholds
 
     @property
@@ -89,8 +99,28 @@ class Carded:
         return self.card.input.minimum
 
 
+def score_frames(medium: Image, score_of: Callable[[Pixels], Score], card: Card | None) -> Score:
+    """The score of a medium by a detector of pictures: its only frame's, or that of all its frames.
+
+    Of several frames it is the mean of their logits, calibrated after; facts are those of the frame that the
+    detector is surest about.
+    """
+    scores = [score_of(frame) for frame in medium.frames]
+    if len(scores) == 1:
+        return scores[0]
+    logits = tuple(score.logit for score in scores)
+    return replace(
+        score_of_logits(logits, card),
+        crop_logits=(),
+        frame_logits=logits,
+        viewed=scores[0].viewed,
+        warnings=tuple(dict.fromkeys(code for score in scores for code in score.warnings)),
+        facts=max(scores, key=lambda score: abs(score.logit)).facts,
+    )
+
+
 def score_of_logits(logits: Sequence[float], card: Card | None) -> Score:
-    """The score of a picture from the raw logits of its views: their mean, calibrated as the card says.
+    """The score of a picture from the raw logits of its crops: their mean, calibrated as the card says.
 
     Raises `ModelError` (`non_finite_parameters`) unless all are finite.
     """
@@ -102,7 +132,7 @@ def score_of_logits(logits: Sequence[float], card: Card | None) -> Score:
         probability=probability(logit, card),
         logit=logit,
         interval=card.calibration.interval(logit) if card and card.calibration else None,
-        view_logits=tuple(logits),
+        crop_logits=tuple(logits),
     )
 
 

@@ -25,6 +25,17 @@ WARNING_WORDS = {
     "heavy_compression": "The picture was once compressed so strongly that its blocks show.",
 }
 
+# Why a gate withholds the verdicts that it withholds.
+GATE_WORDS = {
+    "small_picture": "The picture is smaller than what the detector looks at, and real pictures that small are "
+    "often called AI.",
+    "flat_picture": "There is almost no texture in the picture, and texture is what the detector goes by.",
+    "screenshot_or_text": "The picture looks like text, a screen, a chart or flat colours, on which the "
+    "detector was never measured.",
+    "heavy_compression": "The picture was once compressed so strongly that traces of AI, had there been any, "
+    "would be gone.",
+}
+
 METRIC_WORDS = {
     "fpr": "Real pictures called AI-generated",
     "tpr": "AI-generated pictures called AI-generated",
@@ -53,6 +64,15 @@ def percent(fraction: float) -> str:
     if fraction >= 0.995:
         return ">99 %"
     return f"{100 * fraction:.0f} %"
+
+
+def percent_in_words(fraction: float) -> str:
+    """The same inside a sentence.
+
+    >>> [percent_in_words(value) for value in (0.0004, 0.25, 0.9996)]
+    ['under 1 %', '25 %', 'over 99 %']
+    """
+    return percent(fraction).replace("<", "under ").replace(">", "over ")
 
 
 def interval(bounds: tuple[float, float]) -> str:
@@ -121,8 +141,8 @@ def account(report: Report) -> list[Part]:
     if report.error:
         return []
     parts = [Part("What was seen", tuple(seen(report)))] if seen(report) else []
-    if rate := error_rate(report):
-        parts.append(Part("How often this verdict is wrong", (rate,)))
+    if rates := error_rates(report):
+        parts.append(Part("How often this verdict is wrong", tuple(rates)))
     for verdict, heading in (
         (Verdict.AI, "What points to AI"),
         (Verdict.REAL, "What points to a real picture"),
@@ -135,21 +155,23 @@ NOTHING = "Nothing that was looked at."
 NO_PROOF = "A verdict is an estimate, not proof."
 
 
+# The reasons that say how often a verdict is wrong: in either direction.
+_RATES = ("error_rate", "wrong_share")
+
+
 def seen(report: Report) -> list[str]:
     """The evidence that by itself speaks for no verdict, and what provenance found."""
-    told = {reason.sentence for reason in report.reasons}
-    findings = [f"{f.summary} ({f.kind}, {f.strength})" for f in report.provenance]
-    return [sentence for sentence in report.evidence if sentence not in told] + findings
+    return [*report.seen, *(f"{f.summary} ({f.kind}, {f.strength})" for f in report.provenance)]
 
 
-def error_rate(report: Report) -> str | None:
-    """How often this verdict was wrong where that was measured, as a sentence."""
-    return next((reason.sentence for reason in report.reasons if reason.code == "error_rate"), None)
+def error_rates(report: Report) -> list[str]:
+    """How often this verdict is wrong, where that was measured, in sentences."""
+    return [reason.sentence for reason in report.reasons if reason.code in _RATES]
 
 
 def pointing_to(report: Report, verdict: Verdict) -> list[str]:
     """The reasons for a verdict, whether or not it was given; for `unsure`, those against having one."""
-    return [r.sentence for r in report.reasons if r.points_to is verdict and r.code != "error_rate"]
+    return [r.sentence for r in report.reasons if r.points_to is verdict and r.code not in _RATES]
 
 
 def doubts(report: Report) -> list[str]:

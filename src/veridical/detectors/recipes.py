@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from veridical.detectors._base import Carded, Detector
+from veridical.detectors.base import Carded, Detector
 from veridical.errors import ModelError, UnknownModelError, did_you_mean
 from veridical.models.card import Calibration, Card, Measurement, Paper, PixelInput, TrainingData
 from veridical.models.snapshots import cache_folder

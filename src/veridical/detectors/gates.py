@@ -3,7 +3,7 @@
 Each gate is one statistic that can be said in words, with a threshold chosen on the splits train and val of the
 shared set and on pictures made for it; `python benchmarks/gates.py DATA` prints hits, false alarms and how the
 default detector errs behind each. A gate that does not predict errors is a warning. One that does, or behind
-which nothing could be measured, withholds the verdict: the probability stays, the verdict is `unsure`.
+which nothing could be measured, withholds the verdict (see `veridical.verdict`).
 
 Statistics are exact sums of integers over at most 256 tiles of 32 x 32 pixels at native resolution, spread over
 the picture and starting at multiples of 32, so that they cost the same for every size and JPEG's grid keeps its
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from veridical.detectors._base import Detector, Pixels
-from veridical.results import Thresholds, Verdict
+from veridical.media.image import Pixels
+from veridical.results import Verdict
 
 # Pixels a side; the default detector's minimum.
 LEAST_SIDE = 64
@@ -35,38 +35,21 @@ Luma = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Gate:
-    """`withholds`: which verdicts are not given behind it. `sentence`: why, in words for a lay reader."""
+    """A kind of picture, by its `code`, and the verdicts that are not given of it."""
 
     code: str
     withholds: tuple[Verdict, ...]
-    sentence: str
 
 
 _BOTH = (Verdict.AI, Verdict.REAL)
 
 # It is repeated until it is large enough, and the seams pass for traces: reals are called AI, fakes not more
 # often real.
-SMALL_PICTURE = Gate(
-    "small_picture",
-    (Verdict.AI,),
-    "The picture is smaller than what the detector looks at, and real pictures that small are often called AI.",
-)
-FLAT_PICTURE = Gate(
-    "flat_picture",
-    _BOTH,
-    "There is almost no texture in the picture, and texture is what the detector goes by.",
-)
-SCREENSHOT_OR_TEXT = Gate(
-    "screenshot_or_text",
-    _BOTH,
-    "The picture looks like text, a screen, a chart or flat colours, on which the detector was never measured.",
-)
+SMALL_PICTURE = Gate("small_picture", (Verdict.AI,))
+FLAT_PICTURE = Gate("flat_picture", _BOTH)
+SCREENSHOT_OR_TEXT = Gate("screenshot_or_text", _BOTH)
 # Behind it the traces of generators are gone and fakes pass for real, but reals are not called AI more often.
-HEAVY_COMPRESSION = Gate(
-    "heavy_compression",
-    (Verdict.REAL,),
-    "The picture was once compressed so strongly that traces of AI, had there been any, would be gone.",
-)
+HEAVY_COMPRESSION = Gate("heavy_compression", (Verdict.REAL,))
 
 GATES = {gate.code: gate for gate in (SMALL_PICTURE, FLAT_PICTURE, SCREENSHOT_OR_TEXT, HEAVY_COMPRESSION)}
 
@@ -107,33 +90,6 @@ def look_at_frames(frames: Sequence[Pixels]) -> tuple[str, ...]:
     """The codes of the gates that fire on more than half of the frames; of a still, on it."""
     fired = [code for frame in frames for code in look(frame)]
     return tuple(code for code in GATES if 2 * fired.count(code) > len(frames))
-
-
-def binding(codes: Sequence[str], detector: Detector) -> tuple[str, ...]:
-    """The gates among `codes` that can withhold a verdict of this detector, each once.
-
-    Gates say where a card's error rates do not hold. A detector without a card states none: what `retrieval`
-    knows of a picture does not depend on its texture.
-    """
-    if detector.card is None:
-        return ()
-    return tuple(code for code in dict.fromkeys(codes) if code in GATES and GATES[code].withholds)
-
-
-def decide(probability: float, thresholds: Thresholds, gates: Sequence[str]) -> Verdict:
-    """The verdict by the thresholds, or `unsure` if one of the gates (of `binding`) withholds it.
-
-    >>> band = Thresholds(ai=0.9, real=0.2)
-    >>> [decide(p, band, ["heavy_compression"]).value for p in (0.95, 0.5, 0.1)]
-    ['ai', 'unsure', 'unsure']
-    """
-    verdict = thresholds.decide(probability)
-    return Verdict.UNSURE if withholding(verdict, gates) else verdict
-
-
-def withholding(verdict: Verdict, gates: Sequence[str]) -> list[Gate]:
-    """The gates that withhold this verdict."""
-    return [GATES[code] for code in gates if verdict in GATES[code].withholds]
 
 
 def measure(pixels: Pixels) -> Statistics:
