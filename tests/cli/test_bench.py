@@ -25,6 +25,7 @@ def judged(detector: str, *, apart: float, perturbation: str = "none") -> list[P
     for place in range(80):
         fake = place % 2 == 1
         kind = f"{'generator' if fake else 'source'}{place // 2 % 2}"
+        score = float(np.clip(rng.normal(0.5 + apart * (fake - 0.5), 0.2), 0, 1))
         rows.append(
             Prediction(
                 detector=detector,
@@ -36,8 +37,8 @@ def judged(detector: str, *, apart: float, perturbation: str = "none") -> list[P
                 generator=kind if fake else "",
                 source="made" if fake else kind,
                 group=f"publisher{place // 4}",
-                score=float(np.clip(rng.normal(0.5 + apart * (fake - 0.5), 0.2), 0, 1)),
-                logit=0.0,
+                score=score,
+                logit=score,
                 threshold_ai=0.8,
                 threshold_real=0.2,
                 code="0",

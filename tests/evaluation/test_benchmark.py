@@ -39,7 +39,7 @@ def row(label: str, stratum: str, score: float, **changes: object) -> Prediction
         source=stratum if label == "real" else "made",
         group=stratum,
         score=score,
-        logit=0.0,
+        logit=score,
         threshold_ai=0.8,
         threshold_real=0.2,
         code="0",
@@ -91,6 +91,16 @@ def test_values_are_those_of_the_metrics_and_rates_of_the_verdicts() -> None:
     assert found["real_accuracy"].value == np.mean(scores[labels == 0] < 0.5)
     assert found["fake_accuracy"].value == np.mean(scores[labels == 1] >= 0.5)
     assert found["unsure"].value == np.mean((scores < 0.8) & (scores > 0.2))
+
+
+def test_a_flat_calibration_does_not_erase_the_order_of_the_logits() -> None:
+    rows = [
+        dataclasses.replace(row(label, "s", 0.5), logit=logit)
+        for label, logit in (("real", -1.0), ("real", 0.2), ("fake", 0.1), ("fake", 2.0))
+    ]
+    found = summarise(rows, rounds=100)
+    assert found["auroc"].value == 0.75
+    assert found["brier"].value == 0.25
 
 
 def test_a_verdict_that_a_gate_withholds_counts_as_none() -> None:

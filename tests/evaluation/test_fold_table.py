@@ -34,9 +34,11 @@ def fold(distance: float, seed: int) -> list[Prediction]:
             ROW,
             path=f"{seed} {place}",
             label="fake" if place % 2 else "real",
-            score=float(np.clip(rng.normal(0.4 + distance * (place % 2), 0.2), 0, 1)),
+            score=score,
+            logit=score,
         )
         for place in range(60)
+        for score in [float(np.clip(rng.normal(0.4 + distance * (place % 2), 0.2), 0, 1))]
     ]
 
 

@@ -48,8 +48,8 @@ ROW = Prediction(
 
 
 def rows(scores_of_reals: list[float], scores_of_fakes: list[float], **changes: float) -> list[Prediction]:
-    reals = [dataclasses.replace(ROW, label="real", generator="", score=s) for s in scores_of_reals]
-    fakes = [dataclasses.replace(ROW, score=s) for s in scores_of_fakes]
+    reals = [dataclasses.replace(ROW, label="real", generator="", score=s, logit=s) for s in scores_of_reals]
+    fakes = [dataclasses.replace(ROW, score=s, logit=s) for s in scores_of_fakes]
     return [dataclasses.replace(row, **changes) for row in (*reals, *fakes)]  # type: ignore[arg-type] # floats
 
 

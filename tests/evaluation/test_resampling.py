@@ -20,12 +20,15 @@ def overlapping(n: int, *, steps: int = 50, seed: int = 0) -> tuple[Labels, Scor
 def test_metrics_of_draws_are_those_of_the_samples_drawn(n: int, steps: int) -> None:
     labels, scores = overlapping(n, steps=steps)
     (counts,) = resampling.draws(resampling.samples_within(labels.tolist()), rounds=25)
-    found = resampling.metrics_of(labels, scores, counts)
+    # Another order than that of the scores, and other ties.
+    logits = np.round(np.sin(9 * scores) + 3 * scores, 1)
+    found = resampling.metrics_of(labels, scores, logits, counts)
     assert set(found) == set(metrics.METRICS)
     for round_, times in enumerate(counts.astype(int)):
         drawn = np.repeat(np.arange(n), times)
-        for name, metric in metrics.METRICS.items():
-            assert found[name][round_] == pytest.approx(metric(labels[drawn], scores[drawn]), abs=1e-12), name
+        for name in metrics.METRICS:
+            expected = metrics.measured(name, labels[drawn], scores[drawn], logits[drawn])
+            assert found[name][round_] == pytest.approx(expected, abs=1e-12), name
 
 
 def test_a_class_that_is_missing_leaves_what_needs_none() -> None:

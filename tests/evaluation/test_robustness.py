@@ -44,6 +44,7 @@ def rows(
             label=label,
             generator=generators[index % len(generators)] if label == "fake" else "",
             score=score,
+            logit=score,
             perturbation=perturbation,
         )
         for label, scores in (("real", reals), ("fake", fakes))

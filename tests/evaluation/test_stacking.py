@@ -12,7 +12,7 @@ from veridical.detectors.fusion import FusionRecipe
 from veridical.errors import DataError
 from veridical.evaluation.metrics import auroc
 from veridical.evaluation.predictions import Prediction
-from veridical.evaluation.stacking import fit_fusion, table_of
+from veridical.evaluation.stacking import cross_calibrated, fit_fusion, table_of
 
 Numbers = Sequence[float | None] | np.ndarray
 
@@ -149,3 +149,27 @@ def test_one_publisher_is_too_few_to_fit_on() -> None:
     same = [dataclasses.replace(row, group="one") for row in rows("one", [1.0, 2.0, 3.0], [0, 1, 1])]
     with pytest.raises(DataError, match="two groups"):
         fit(same)
+
+
+def test_error_rates_are_those_of_rows_that_chose_no_threshold() -> None:
+    """Of two detectors of pure noise nothing is learned, whatever the thresholds of the whole set would say."""
+    noise = [np.random.default_rng(seed).normal(0, 1, len(LABELS)) for seed in (1, 2)]
+    recipe = fit([*rows("a", noise[0], LABELS), *rows("b", noise[1], LABELS)])
+    (measurement,) = recipe.measured
+    assert measurement.role == "out_of_fold"
+    low, high = measurement.metrics["auroc"].low, measurement.metrics["auroc"].high
+    assert low < 0.5 < high
+
+
+def test_a_publisher_is_judged_at_an_operating_point_that_it_had_no_part_in() -> None:
+    """One group of reals scores above all fakes: with it no threshold would be allowed, without it one is."""
+    logits = 3 * (2 * LABELS - 1) + np.random.default_rng(0).normal(0, 0.5, len(LABELS))
+    odd = (LABELS == 0) & (np.arange(len(LABELS)) % 8 == 2)
+    logits[odd] = 9.0
+    predictions = rows("a", logits, LABELS)
+    judged = cross_calibrated(predictions, [row.group for row in predictions])
+    assert [row.path for row in judged] == [row.path for row in predictions]
+    of_odd = [row for row, is_odd in zip(judged, odd, strict=True) if is_odd]
+    assert {row.verdict.value for row in of_odd} == {"ai"}  # the fold's threshold knew nothing of it
+    thresholds = {row.threshold_ai for row in judged}
+    assert len(thresholds) > 1

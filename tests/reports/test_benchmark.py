@@ -67,7 +67,7 @@ def rows(
             Prediction(
                 detector=detector, bundle="b" * 64, path=f"set/{index}.png", sha256=f"{index:064x}", box="",
                 label=label, generator=f"gen{index % 4 // 2}" if label == "fake" else "",
-                source=f"src{index % 4 // 2}", group=f"g{index % 6}", score=score, logit=0.0,
+                source=f"src{index % 4 // 2}", group=f"g{index % 6}", score=score, logit=score,
                 threshold_ai=thresholds[0], threshold_real=thresholds[1], code="1",
             )
         )  # fmt: skip
@@ -81,15 +81,20 @@ def measured(*detectors: Sequence[Prediction], rounds: int = 100) -> Results:
     return results(plain, benchmarks, every_row=every_row, rounds=rounds, by_group=False)
 
 
+def with_score(row: Prediction, score: float, *, perturbation: str = "none", detector: str = "") -> Prediction:
+    detector = detector or row.detector
+    return replace(row, score=score, logit=score, perturbation=perturbation, detector=detector)
+
+
 def perturbed(plain: Sequence[Prediction]) -> list[Prediction]:
-    weaker = [replace(row, perturbation="jpeg_75", score=0.5 + 0.7 * (row.score - 0.5)) for row in plain]
-    flipped = [replace(row, perturbation="blur_1", score=1 - row.score) for row in plain]
+    weaker = [with_score(row, 0.5 + 0.7 * (row.score - 0.5), perturbation="jpeg_75") for row in plain]
+    flipped = [with_score(row, 1 - row.score, perturbation="blur_1") for row in plain]
     return [*plain, *weaker, *flipped]
 
 
 @pytest.fixture(scope="module")
 def three() -> Results:
-    constant = [replace(row, detector="constant", score=0.5) for row in rows("", skill=0)]
+    constant = [with_score(row, 0.5, detector="constant") for row in rows("", skill=0)]
     return measured(
         rows("weak", skill=0.1, thresholds=(math.nan, math.nan)), perturbed(rows("strong", skill=0.4)), constant
     )

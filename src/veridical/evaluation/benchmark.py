@@ -24,7 +24,7 @@ import numpy.typing as npt
 from veridical.errors import DataError, did_you_mean
 from veridical.evaluation import resampling
 from veridical.evaluation.intervals import percentiles, wilson
-from veridical.evaluation.metrics import METRICS, Labels, Scores
+from veridical.evaluation.metrics import METRICS, Labels, Scores, measured
 from veridical.evaluation.predictions import Prediction, as_arrays
 from veridical.evaluation.resampling import Counts, Indices, Plan, Values
 from veridical.models.card import Estimate
@@ -124,13 +124,18 @@ def measure(predictions: Sequence[Prediction], *, rounds: int = 1000, by_group: 
 
 def summarise(predictions: Sequence[Prediction], *, rounds: int = 1000, by_group: bool = False) -> Cells:
     """Every metric of one detector on one set, of `CELLS` those that are defined."""
-    labels, scores, _ = as_arrays(predictions)
-    values = {name: metric(labels, scores) for name, metric in METRICS.items()}
+    labels, scores, logits = as_arrays(predictions)
+    values = {name: measured(name, labels, scores, logits) for name in METRICS}
     defined = {name: value for name, value in values.items() if not math.isnan(value)}
     rates = _rates(predictions, labels, scores)
-    measured = resampling.metrics_of if 0 < labels.sum() < len(labels) else resampling.probability_metrics
+    has_both = 0 < labels.sum() < len(labels)
     drawn = _joined(
-        measured(labels, scores, counts) | (_drawn_rates(rates, counts) if by_group else {})
+        (
+            resampling.metrics_of(labels, scores, logits, counts)
+            if has_both
+            else resampling.probability_metrics(labels, scores, counts)
+        )
+        | (_drawn_rates(rates, counts) if by_group else {})
         for counts in resampling.draws(_plan(predictions, labels, by_group=by_group), rounds=rounds)
     )
     table = {name: percentiles(value, drawn[name], n=len(labels)) for name, value in defined.items()}
@@ -236,12 +241,13 @@ def _of_strata(
 
     Gives the cells and their bootstrap values; all strata share the draws, in which each keeps its size.
     """
-    labels, scores, _ = as_arrays(predictions)
+    labels, scores, logits = as_arrays(predictions)
     strata = _strata(predictions, labels, scores, of_label=of_label)
     drawn = _drawn_strata(
         strata,
         labels,
         scores,
+        logits,
         _stratified_plan(predictions, labels, of_label=of_label, by_group=by_group),
         of_label=of_label,
         rounds=rounds,
@@ -251,7 +257,9 @@ def _of_strata(
     for name, (own, rates) in strata.items():
         both = np.concatenate([others, own])
         cells = {
-            cell: percentiles(METRICS[cell](labels[both], scores[both]), drawn[name][cell], n=len(own))
+            cell: percentiles(
+                measured(cell, labels[both], scores[both], logits[both]), drawn[name][cell], n=len(own)
+            )
             for cell in _AGAINST_OTHERS
             if cell in drawn[name]
         }
@@ -277,6 +285,7 @@ def _drawn_strata(
     strata: Mapping[str, tuple[Indices, Rates]],
     labels: Labels,
     scores: Scores,
+    logits: Scores,
     plan: Plan,
     *,
     of_label: int,
@@ -290,7 +299,7 @@ def _drawn_strata(
     right = ((scores[others] >= 0.5) == (of_label == 0)).astype(float)
     blocks: dict[str, list[dict[str, Values]]] = {name: [] for name in strata}
     for counts in resampling.draws(plan, rounds=rounds):
-        placed = resampling.placement(sign * scores[others], sign * scores[every], counts[:, others])
+        placed = resampling.placement(sign * logits[others], sign * logits[every], counts[:, others])
         for name, (own, rates) in strata.items():
             drawn = _drawn_rates(rates, counts[:, own])
             if len(others):

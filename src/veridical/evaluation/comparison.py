@@ -18,7 +18,7 @@ from scipy import stats
 from veridical.errors import DataError
 from veridical.evaluation import resampling
 from veridical.evaluation.intervals import percentiles
-from veridical.evaluation.metrics import METRICS
+from veridical.evaluation.metrics import measured
 from veridical.evaluation.predictions import Prediction, as_arrays
 from veridical.models.card import Estimate
 
@@ -97,8 +97,9 @@ def _by_sample(predictions: Sequence[Prediction]) -> dict[Sample, Prediction]:
 def _differences(
     left: Sequence[Prediction], right: Sequence[Prediction], *, rounds: int, by_group: bool
 ) -> dict[str, Estimate]:
-    labels, ours, _ = as_arrays(left)
-    _, theirs, _ = as_arrays(right)
+    labels, scores, logits = as_arrays(left)
+    _, other_scores, other_logits = as_arrays(right)
+    ours, theirs = (scores, logits), (other_scores, other_logits)
     if not 0 < labels.sum() < len(labels):
         return {}
     if by_group:
@@ -107,12 +108,12 @@ def _differences(
         plan = resampling.samples_within(labels.tolist())
     drawn: dict[str, list[resampling.Values]] = {name: [] for name in COMPARED}
     for counts in resampling.draws(plan, rounds=rounds):
-        one, other = (resampling.metrics_of(labels, scores, counts) for scores in (ours, theirs))
+        one, other = (resampling.metrics_of(labels, *numbers, counts) for numbers in (ours, theirs))
         for name in COMPARED:
             drawn[name].append(one[name] - other[name])
     return {
         name: percentiles(
-            METRICS[name](labels, ours) - METRICS[name](labels, theirs),
+            measured(name, labels, *ours) - measured(name, labels, *theirs),
             np.concatenate(drawn[name]),
             n=len(labels),
         )

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sk
 
+from veridical.models.metric import METRIC_KINDS
+
 Labels = npt.NDArray[np.int_]
 Scores = npt.NDArray[np.float64]
 Metric = Callable[[Labels, Scores], float]
@@ -119,7 +121,7 @@ def sn34_of(correlation: Any, squared: Any) -> Any:  # Any: floats, or arrays of
     return np.sqrt(np.maximum(1e-12, ((correlation + 1) / 2) ** 1.2 * calibrated**1.8))
 
 
-# Those whose interval is bootstrapped, under their names in JSON, cards and tables.
+# Those whose interval is bootstrapped, under their names in `models.metric`.
 METRICS: Mapping[str, Metric] = {
     "auroc": auroc,
     "ap": average_precision,
@@ -133,6 +135,11 @@ METRICS: Mapping[str, Metric] = {
     "ece": expected_calibration_error,
     "sn34": sn34,
 }
+
+
+def measured(name: str, labels: Labels, scores: Scores, logits: Scores) -> float:
+    """The metric of that name: of the order of raw logits if it ranks, else of calibrated scores."""
+    return METRICS[name](labels, logits if METRIC_KINDS[name].ranks else scores)
 
 
 def _mcc(labels: Labels, called_fake: npt.NDArray[np.bool_]) -> float:

@@ -142,15 +142,15 @@ def equal_error_rate(
     return rates
 
 
-def metrics_of(labels: Labels, scores: Scores, counts: Counts) -> dict[str, Values]:
-    """Every metric of `metrics.METRICS` for each draw of a set with both classes."""
+def metrics_of(labels: Labels, scores: Scores, logits: Scores, counts: Counts) -> dict[str, Values]:
+    """Every metric of `metrics.METRICS` for each draw of a set with both classes; ranks are those of logits."""
     real, fake = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
     real_counts, fake_counts = counts[:, real], counts[:, fake]
-    placed = placement(scores[real], scores[fake], real_counts)
+    placed = placement(logits[real], logits[fake], real_counts)
     return {
         "auroc": auroc(placed, fake_counts),
-        "ap": average_precision(placed, scores[fake], fake_counts),
-        "eer": equal_error_rate(scores[real], scores[fake], real_counts, fake_counts),
+        "ap": average_precision(placed, logits[fake], fake_counts),
+        "eer": equal_error_rate(logits[real], logits[fake], real_counts, fake_counts),
         "tpr_at_fpr_1": tpr_at_fpr(placed, fake_counts, fpr=0.01),
         "tpr_at_fpr_5": tpr_at_fpr(placed, fake_counts, fpr=0.05),
         **probability_metrics(labels, scores, counts),

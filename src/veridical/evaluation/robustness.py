@@ -20,20 +20,17 @@ from veridical.errors import DataError
 from veridical.evaluation import metrics, resampling
 from veridical.evaluation.benchmark import by_detector
 from veridical.evaluation.intervals import percentiles, wilson
-from veridical.evaluation.metrics import Labels, Metric, Scores
+from veridical.evaluation.metrics import Labels, Scores
 from veridical.evaluation.predictions import Prediction, as_arrays, read_predictions
 from veridical.evaluation.resampling import Counts, Indices, Plan, Values
 from veridical.models.card import Estimate
 from veridical.results import Verdict
 
 Cells = dict[str, Estimate]
+Numbers = tuple[Scores, Scores]  # the scores of all samples, and their logits
 Pair = tuple[Prediction, Prediction]  # a sample as it is, and perturbed
 
-_METRICS: dict[str, Metric] = {
-    "auroc": metrics.auroc,
-    "tpr_at_fpr_5": functools.partial(metrics.tpr_at_fpr, fpr=0.05),
-    "balanced_accuracy": metrics.balanced_accuracy,
-}
+_METRICS = ("auroc", "tpr_at_fpr_5", "balanced_accuracy")
 _OPPOSITE = {Verdict.AI: Verdict.REAL, Verdict.REAL: Verdict.AI}
 RATES = ("verdict_flips", "verdicts_lost", "half_crossed")
 CELLS = (*(name + end for name in _METRICS for end in ("", "_change")), *RATES)
@@ -137,8 +134,9 @@ def _pairs(clean: Sequence[Prediction], perturbed: Sequence[Prediction]) -> list
 
 def _robustness(pairs: Sequence[Pair], *, left_out: int, rounds: int) -> Robustness:
     name = pairs[0][1].perturbation
-    labels, before, _ = as_arrays([row for row, _ in pairs])
-    _, after, _ = as_arrays([row for _, row in pairs])
+    labels, *of_before = as_arrays([row for row, _ in pairs])
+    _, *of_after = as_arrays([row for _, row in pairs])
+    before, after = (of_before[0], of_before[1]), (of_after[0], of_after[1])
     changes = functools.partial(_changes, labels=labels, before=before, after=after, rounds=rounds)
     generators = {
         generator: np.array(
@@ -172,39 +170,44 @@ def _within_generators(pairs: Sequence[Pair]) -> Plan:
 
 
 def _changes(
-    groups: Mapping[str, Indices], *, labels: Labels, before: Scores, after: Scores, plan: Plan, rounds: int
+    groups: Mapping[str, Indices], *, labels: Labels, before: Numbers, after: Numbers, plan: Plan, rounds: int
 ) -> dict[str, Cells]:
     """Metrics and their changes for each group of fakes against all the reals; empty without both classes."""
     if not 0 < labels.sum() < len(labels):
         return {group: {} for group in groups}
     drawn: dict[str, dict[str, list[Values]]] = {group: {cell: [] for cell in CELLS} for group in groups}
     for counts in resampling.draws(plan, rounds=rounds):
-        ones, others = (_drawn(groups, labels, scores, counts) for scores in (before, after))
+        ones, others = (_drawn(groups, labels, *numbers, counts) for numbers in (before, after))
         for (group, one), (_, other) in zip(ones, others, strict=True):
             for metric in _METRICS:
                 drawn[group][metric].append(other[metric])
                 drawn[group][f"{metric}_change"].append(other[metric] - one[metric])
     reals = np.flatnonzero(labels == 0)
     return {
-        group: _estimates(labels[both := np.concatenate([reals, own])], before[both], after[both], drawn[group])
+        group: _estimates(
+            labels[both := np.concatenate([reals, own])],
+            (before[0][both], before[1][both]),
+            (after[0][both], after[1][both]),
+            drawn[group],
+        )
         for group, own in groups.items()
     }
 
 
-def _estimates(labels: Labels, before: Scores, after: Scores, drawn: Mapping[str, Sequence[Values]]) -> Cells:
+def _estimates(labels: Labels, before: Numbers, after: Numbers, drawn: Mapping[str, Sequence[Values]]) -> Cells:
     cells = {}
-    for name, metric in _METRICS.items():
-        value = metric(labels, after)
-        for cell, of in ((name, value), (f"{name}_change", value - metric(labels, before))):
+    for name in _METRICS:
+        value = metrics.measured(name, labels, *after)
+        for cell, of in ((name, value), (f"{name}_change", value - metrics.measured(name, labels, *before))):
             cells[cell] = percentiles(of, np.concatenate(drawn[cell]), n=len(labels))
     return cells
 
 
 def _drawn(
-    groups: Mapping[str, Indices], labels: Labels, scores: Scores, counts: Counts
+    groups: Mapping[str, Indices], labels: Labels, scores: Scores, logits: Scores, counts: Counts
 ) -> Iterator[tuple[str, dict[str, Values]]]:
     real, fake = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
-    placed = resampling.placement(scores[real], scores[fake], counts[:, real])
+    placed = resampling.placement(logits[real], logits[fake], counts[:, real])
     real_accuracy = counts[:, real] @ (scores[real] < 0.5) / placed.reals[:, 0]
     for group, own in groups.items():
         placed_own, own_counts = placed.of(np.searchsorted(fake, own)), counts[:, own]

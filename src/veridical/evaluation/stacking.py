@@ -26,20 +26,22 @@ from veridical.detectors.recipes import Recipe, read_recipe
 from veridical.errors import DataError
 from veridical.evaluation.benchmark import per_generator, per_source, summarise
 from veridical.evaluation.calibration import fit_platt
-from veridical.evaluation.calibration_report import apply
 from veridical.evaluation.folds import Places, grouped_folds
 from veridical.evaluation.metrics import Labels, Scores, auroc
 from veridical.evaluation.predictions import Prediction, as_arrays
 from veridical.evaluation.thresholds import choose_thresholds
 from veridical.files import replace_file
-from veridical.models.card import Measurement, sha256_of
-from veridical.results import Box, Label
+from veridical.models.card import Calibration, Measurement, sha256_of
+from veridical.results import Box, Label, Thresholds
 
 # The weights are shrunk a little towards equal ones, in units of the standardised logits.
 _REGULARISATION = 1.0
 
 # Networks trained to saturation say more than they know: no more is believed than odds of a thousand to one.
 _MOST_LOGIT = 6.9
+
+# Bootstrap rounds for the calibration's interval in each fold, on which its thresholds depend a little.
+_NESTED_ROUNDS = 100
 
 R = TypeVar("R", bound=Recipe)
 Folds = list[tuple[Places, Places]]
@@ -102,17 +104,7 @@ def fit_fusion(
     """
     table = table_of(predictions)
     groups = [group(row) for row in table.rows]
-    folds = grouped_folds(table.labels, groups)
-    everything = tuple(range(len(table.detectors)))
-    stacked = _out_of_fold(table, everything, folds)
-    best = _better_alone(table, stacked, folds)
-    if best is None:
-        columns = everything
-        members, bias = _fit(table, columns)
-    else:
-        columns = (best,)
-        members, bias = (_untouched(table, best),), 0.0
-        stacked = _stack(members, bias, table.logits[:, columns])
+    columns, members, bias, stacked = _chosen(table, groups)
     recipe = FusionRecipe(
         name=name,
         version="1",
@@ -121,18 +113,23 @@ def fit_fusion(
         bias=bias,
         limits=("Each member's own limits hold for the combination too.",),
     )
-    judged = [
-        dataclasses.replace(row, detector=name, bundle="", logit=float(logit))
-        for row, logit in zip(table.rows, stacked, strict=True)
-    ]
+    judged = _as_predictions(table, stacked, name)
     return calibrated(
-        recipe, judged, groups=groups, data=data, data_sha256=data_sha256, command=command, rounds=rounds
+        recipe,
+        judged,
+        _nested(table, groups, name),
+        groups=groups,
+        data=data,
+        data_sha256=data_sha256,
+        command=command,
+        rounds=rounds,
     )
 
 
 def calibrated(
     recipe: R,
     predictions: Sequence[Prediction],
+    judged: Sequence[Prediction],
     *,
     groups: list[str],
     data: str,
@@ -140,15 +137,17 @@ def calibrated(
     command: str,
     rounds: int = 500,
 ) -> R:
-    """The recipe with a calibration, thresholds and error rates, from its own logits on data new to its parts.
+    """The recipe with a calibration and thresholds from its own logits on data new to its parts.
 
-    `groups` are the publishers (or generators) of the predictions: intervals draw whole ones.
+    Its error rates are those of `judged`: the same samples, each by a combination, a calibration and thresholds
+    that were fitted without its group. Measured on the rows that chose them, they would flatter. `groups` are
+    the publishers (or generators) of the predictions: intervals draw whole ones.
     """
     labels, _, logits = as_arrays(predictions)
     calibration = fit_platt(labels, logits, groups, fitted_on=data, data_sha256=data_sha256, rounds=rounds)
     thresholds = choose_thresholds(labels, logits, calibration)
-    judged = apply(predictions, calibration, thresholds)
     measured = Measurement(
+        role="out_of_fold",
         split=f"{data}, out of fold",
         data_sha256=data_sha256,
         command=command,
@@ -179,6 +178,7 @@ def calibrate_mixture(
     recipe = calibrated(
         recipe,
         predictions,
+        cross_calibrated(predictions, groups),
         groups=groups,
         data=data,
         data_sha256=data_sha256,
@@ -187,6 +187,67 @@ def calibrate_mixture(
     )
     replace_file(path, recipe.to_json())
     return recipe
+
+
+def cross_calibrated(predictions: Sequence[Prediction], groups: list[str]) -> list[Prediction]:
+    """The predictions, each calibrated and judged at an operating point that saw none of its group."""
+    labels, _, logits = as_arrays(predictions)
+    judged: dict[int, Prediction] = {}
+    for rest, held in grouped_folds(labels, groups):
+        point = _operating_point(labels[rest], logits[rest], [groups[place] for place in rest])
+        for place in held.tolist():
+            judged[place] = predictions[place].with_operating_point(*point)
+    return [judged[place] for place in range(len(predictions))]
+
+
+def _nested(table: Table, groups: list[str], name: str) -> list[Prediction]:
+    """The fusion's predictions, each by a stack, calibration and thresholds that saw none of its group.
+
+    What `fit_fusion` chooses on all samples is chosen again in every fold, by folds within the rest.
+    """
+    judged: dict[int, Prediction] = {}
+    for rest, held in grouped_folds(table.labels, groups):
+        part, of_rest = _part(table, rest), [groups[place] for place in rest]
+        columns, members, bias, stacked = _chosen(part, of_rest)
+        point = _operating_point(part.labels, stacked, of_rest)
+        logits = _stack(members, bias, table.logits[held][:, columns])
+        rows = _as_predictions(_part(table, held), logits, name)
+        for place, row in zip(held.tolist(), rows, strict=True):
+            judged[place] = row.with_operating_point(*point)
+    return [judged[place] for place in range(len(table.rows))]
+
+
+def _chosen(table: Table, groups: list[str]) -> tuple[tuple[int, ...], tuple[Member, ...], float, Scores]:
+    """The columns, members and bias of the fusion of a table, and its stacked logits, out of fold."""
+    folds = grouped_folds(table.labels, groups)
+    everything = tuple(range(len(table.detectors)))
+    stacked = _out_of_fold(table, everything, folds)
+    best = _better_alone(table, stacked, folds)
+    if best is None:
+        return (everything, *_fit(table, everything), stacked)
+    members = (_untouched(table, best),)
+    return (best,), members, 0.0, _stack(members, 0.0, table.logits[:, (best,)])
+
+
+def _operating_point(labels: Labels, logits: Scores, groups: list[str]) -> tuple[Calibration, Thresholds]:
+    calibration = fit_platt(labels, logits, groups, fitted_on="", data_sha256="", rounds=_NESTED_ROUNDS)
+    return calibration, choose_thresholds(labels, logits, calibration)
+
+
+def _as_predictions(table: Table, logits: Scores, name: str) -> list[Prediction]:
+    return [
+        dataclasses.replace(row, detector=name, bundle="", logit=float(logit), codes="", parts="")
+        for row, logit in zip(table.rows, logits, strict=True)
+    ]
+
+
+def _part(table: Table, places: Places) -> Table:
+    return dataclasses.replace(
+        table,
+        labels=table.labels[places],
+        logits=table.logits[places],
+        rows=tuple(table.rows[place] for place in places),
+    )
 
 
 def judged_sha256(predictions: Sequence[Prediction]) -> str:
@@ -219,13 +280,7 @@ def _out_of_fold(table: Table, columns: tuple[int, ...], folds: Folds) -> Scores
     """The stacked logit of each sample by a fit that saw none of its group."""
     logits = np.full(len(table.rows), np.nan)
     for train, held in folds:
-        part = dataclasses.replace(
-            table,
-            labels=table.labels[train],
-            logits=table.logits[train],
-            rows=tuple(table.rows[place] for place in train),
-        )
-        members, bias = _fit(part, columns)
+        members, bias = _fit(_part(table, train), columns)
         logits[held] = _stack(members, bias, table.logits[held][:, columns])
     return logits
 

@@ -1,10 +1,11 @@
-"""The words for lay readers: one phrase for each verdict, warning and metric, the same in every format."""
+"""Words for lay readers: one phrase for each verdict and warning, the same in every format."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from veridical.models.card import Estimate
+from veridical.models.metric import metric_kind
 from veridical.results import Report, Verdict
 
 VERDICT_WORDS = {
@@ -35,22 +36,6 @@ GATE_WORDS = {
     "heavy_compression": "The picture was once compressed so strongly that traces of AI, had there been any, "
     "would be gone.",
 }
-
-METRIC_WORDS = {
-    "fpr": "Real pictures called AI-generated",
-    "tpr": "AI-generated pictures called AI-generated",
-    "fakes_called_real": "AI-generated pictures called real",
-    "reals_called_real": "Real pictures called real",
-    "unsure": "Pictures answered with unsure",
-    "balanced_accuracy": "Balanced accuracy",
-    "auroc": "AUROC (0.5 is guessing, 1 is perfect)",
-    "ap": "Average precision",
-    "eer": "Equal error rate",
-    "brier": "Brier score",
-    "ece": "Calibration error (ECE)",
-}
-
-_NOT_PERCENT = ("auroc", "ap", "brier", "ece", "mcc")
 
 
 def percent(fraction: float) -> str:
@@ -95,18 +80,6 @@ def probability(report: Report) -> str:
     return f"{text} ({interval(report.interval)})" if report.interval else text
 
 
-def metric_name(name: str) -> str:
-    """The words for a metric of a card.
-
-    >>> metric_name("tpr_at_fpr_5")
-    'AI-generated pictures found if 5 % of real ones may be called AI-generated'
-    """
-    before, _, rate = name.partition("_at_fpr_")
-    if before == "tpr" and rate:
-        return f"AI-generated pictures found if {rate} % of real ones may be called AI-generated"
-    return METRIC_WORDS.get(name, name.replace("_", " "))
-
-
 def metric_value(name: str, estimate: Estimate) -> tuple[str, str]:
     """The number and its 95 % interval, as per cent where the metric is a rate.
 
@@ -125,7 +98,7 @@ def estimate_in_words(name: str, value: float) -> str:
     >>> estimate_in_words("fpr", 0.05), estimate_in_words("auroc", 0.9)
     ('5.0 %', '0.900')
     """
-    return f"{value:.3f}" if name in _NOT_PERCENT else f"{100 * value:.1f} %"
+    return f"{100 * value:.1f} %" if metric_kind(name).is_rate else f"{value:.3f}"
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from veridical.explanation.words import (
     doubts,
     error_rates,
     interval,
-    metric_name,
     metric_value,
     percent,
     pointing_to,
     seen,
 )
 from veridical.models.card import Measurement
+from veridical.models.metric import metric_kind
 from veridical.reports import About, Entry
 from veridical.reports.escaping import visible
 from veridical.reports.summary import Summary
@@ -78,7 +78,7 @@ def _template() -> jinja2.Template:
         seen=seen,
         nothing=NOTHING,
         no_proof=NO_PROOF,
-        metric_name=metric_name,
+        metric_kind=metric_kind,
         metric_value=metric_value,
         rows=_rows,
         share=_share,
@@ -111,7 +111,7 @@ def _bar_text(report: Report) -> str:
 
 def _rows(measurement: Measurement) -> list[Row]:
     return [
-        Row(metric_name(name), *metric_value(name, estimate), estimate.n)
+        Row(metric_kind(name).words, *metric_value(name, estimate), estimate.n)
         for name, estimate in measurement.metrics.items()
     ]
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import jinja2
 
-from veridical.explanation.words import METRIC_WORDS, metric_name, metric_value
+from veridical.explanation.words import metric_value
 from veridical.models.card import Card, Estimate, LicensedPart, Measurement, PixelInput
+from veridical.models.metric import METRIC_KINDS, metric_kind
 from veridical.reports.aims import Costs, outcomes
 from veridical.reports.escaping import markdown_cell, visible
 
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
 
 # Names that the hub knows: https://huggingface.co/docs/hub/repositories-licenses
 _HUB_LICENCES = {"MIT": "mit", "Apache-2.0": "apache-2.0", "BSD-3-Clause": "bsd-3-clause", "CC0-1.0": "cc0-1.0"}
-
-# Ours and the hub's name of each metric in the front matter.
-_HUB_METRICS = {
-    "auroc": "roc_auc",
-    "ap": "average_precision",
-    "tpr_at_fpr_5": "recall",
-    "fpr": "false_positive_rate",
-    "ece": "expected_calibration_error",
-}
 
 _NOT_DEFINED = "–"
 _ADDRESS = re.compile(r"https?://[!-;=?-~]+")  # printable ASCII but < and >
@@ -75,7 +67,10 @@ def _template() -> jinja2.Template:
         md=markdown_cell, visible=visible, link=_link, code=_code, yaml=_yaml, pixels=_pixels_in_words
     )
     environment.globals.update(
-        cell=_cell, row=_row, hub_metrics=_HUB_METRICS, metric_name=metric_name, known_metrics=METRIC_WORDS
+        cell=_cell,
+        row=_row,
+        hub_metrics={name: kind.hub for name, kind in METRIC_KINDS.items() if kind.hub},
+        metric_kind=metric_kind,
     )
     return environment.get_template("model_card.md.j2")
 

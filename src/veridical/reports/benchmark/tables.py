@@ -9,33 +9,12 @@ from veridical.evaluation.benchmark import Cells
 from veridical.evaluation.comparison import COMPARED
 from veridical.evaluation.robustness import Robustness
 from veridical.models.card import Estimate
+from veridical.models.metric import METRIC_KINDS, metric_kind
 from veridical.reports.benchmark.measured import Compared, Measured, Results
 from veridical.reports.escaping import visible
 
 Cell = Estimate | int | str
 
-_METRICS = {
-    "auroc": "AUROC",
-    "ap": "AP",
-    "tpr_at_fpr_1": "TPR at 1 % FPR",
-    "tpr_at_fpr_5": "TPR at 5 % FPR",
-    "eer": "EER",
-    "accuracy": "accuracy at 0.5",
-    "real_accuracy": "accuracy on reals at 0.5",
-    "fake_accuracy": "accuracy on fakes at 0.5",
-    "accuracy_at_threshold": "accuracy at own threshold",
-    "balanced_accuracy": "balanced accuracy at 0.5",
-    "f1": "F1 at 0.5",
-    "mcc": "MCC at 0.5",
-    "brier": "Brier",
-    "ece": "ECE",
-    "sn34": "SN34 score",
-    "fpr": "FPR at own threshold",
-    "tpr": "TPR at own threshold",
-    "reals_called_real": "reals called real at own threshold",
-    "fakes_called_real": "fakes called real at own threshold",
-    "unsure": "unsure",
-}
 _MAIN = (
     "auroc", "tpr_at_fpr_1", "tpr_at_fpr_5", "ap", "eer", "balanced_accuracy", "mcc", "brier", "ece", "sn34",
     "fpr", "unsure",
@@ -95,7 +74,7 @@ def leaderboard(results: Results) -> Table:
 
 def every_metric(results: Results) -> Table:
     """Every metric that was measured, a row for each."""
-    names = dict.fromkeys([*_METRICS, *(name for m in results.detectors for name in m.metrics)])
+    names = dict.fromkeys([*METRIC_KINDS, *(name for m in results.detectors for name in m.metrics)])
     return Table(
         name="metrics",
         title="Every metric",
@@ -305,7 +284,7 @@ def metric_heading(name: str) -> str:
     >>> metric_heading("tpr_at_fpr_5"), metric_heading("risk_at_coverage_80")
     ('TPR at 5 % FPR', 'risk at coverage 80')
     """
-    return _METRICS.get(name, name.replace("_", " "))
+    return metric_kind(name).heading
 
 
 @dataclass(frozen=True)
