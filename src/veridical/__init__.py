@@ -6,6 +6,7 @@ The public names load on first use, so that `import veridical` and `veridical --
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Image", "Report", "analyse", "list_detectors", "load_detector", "open_media"]
+
+# Libraries that call home unless they are told not to, before they are first imported: ONNX Runtime (which on
+# Linux also writes a device id under the user's cache), huggingface-hub with all that stands on it, and ray.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 _HOME = {
     "Image": "veridical.media",

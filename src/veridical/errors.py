@@ -19,6 +19,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from veridical.extras import install_command
+
 
 @dataclass(frozen=True)
 class ErrorInfo:
@@ -112,11 +114,7 @@ class NetworkError(VeridicalError):
 
 
 class MissingExtraError(VeridicalError):
-    """An optional dependency is missing; the hint is the pip command.
-
-    >>> MissingExtraError("HEIC pictures", extra="heic").hint
-    "pip install 'veridical[heic]'"
-    """
+    """An optional dependency is missing; the hint is the command that installs it."""
 
     code = "missing_extra"
 
@@ -124,7 +122,7 @@ class MissingExtraError(VeridicalError):
         super().__init__(
             f"The extra '{extra}' is not installed; it is needed for {needed_for}.",
             code=code,
-            hint=f"pip install 'veridical[{extra}]'",
+            hint=install_command(extra),
         )
 
 

@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 
 import veridical.detectors
-from veridical.cli import doctor
+from veridical.extras import EXTRAS, Extra, install_command
 from veridical.models.bundle import read_bundle, write_bundle
 
 Run = Callable[..., CompletedProcess[str]]
@@ -117,5 +117,5 @@ def test_doctor_is_4_when_the_default_detector_cannot_judge(
 
 
 def test_doctor_gives_the_line_that_installs_a_missing_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(doctor.EXTRAS, "heic", ("no_such_module", "HEIC pictures"))
-    assert "pip install 'veridical[heic]'" in run("doctor").stdout
+    monkeypatch.setitem(EXTRAS, "heic", Extra("HEIC pictures", ("no_such_module",)))
+    assert install_command("heic") in run("doctor").stdout

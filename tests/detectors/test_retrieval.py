@@ -14,6 +14,7 @@ from veridical.detectors._clip import embed
 from veridical.detectors.retrieval import FALSE_HIT_ENTRIES, LEAST_COSINE, Retrieval
 from veridical.errors import MissingExtraError, ModelError
 from veridical.explanation.facts import fact_in_words
+from veridical.extras import install_command
 from veridical.media import Image
 from veridical.media.fingerprint import dhash, pdq
 from veridical.models.index import EMBEDDING_LENGTH, Entry, index_path, read_index, write_index
@@ -88,7 +89,7 @@ def test_an_index_with_pdq_hashes_needs_the_library_for_them(monkeypatch: pytest
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingExtraError) as caught:
         knowing(entry(1, Label.REAL)._replace(pdq=bytes(32)))
-    assert caught.value.hint == "pip install 'veridical[retrieval]'"
+    assert caught.value.hint == install_command("retrieval")
 
 
 def test_a_picture_that_looks_like_real_and_ai_ones_alike_gets_no_verdict() -> None:

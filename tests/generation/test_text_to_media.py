@@ -20,6 +20,7 @@ import torch
 import transformers
 
 from veridical.errors import MissingExtraError, ModelError, SourceError, UnknownModelError
+from veridical.extras import install_command
 from veridical.generation import _checkpoints, text_to_image, text_to_video
 from veridical.generation._diffusion import Diffusion, DiffusionModel, Motion, arguments, find
 from veridical.generation.text_to_image import TextToImage
@@ -416,7 +417,7 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(monkeypatch: p
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError) as caught:
         text_to_image.find_model("sdxl")
-    assert caught.value.hint == "pip install 'veridical[generate]'"
+    assert caught.value.hint == install_command("generate")
 
 
 def test_half_precision_is_for_devices_that_compute_in_it() -> None:

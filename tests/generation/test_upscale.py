@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("ncnn", reason="needs the extra 'generate'")
 
 from veridical.errors import MissingExtraError, ModelError, UnknownModelError
+from veridical.extras import install_command
 from veridical.generation.upscale import MARGIN, Upscaler, load_upscaler, remake
 from veridical.models.wheels import REALESRGAN
 
@@ -179,7 +180,7 @@ def test_without_ncnn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "ncnn", None)
     with pytest.raises(MissingExtraError) as caught:
         Upscaler(GRAPH, BLUR, scale=2)
-    assert "veridical[generate]" in str(caught.value.hint)
+    assert install_command("generate") in str(caught.value.hint)
 
 
 @pytest.fixture

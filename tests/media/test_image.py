@@ -23,6 +23,7 @@ from PIL import Image as Pil
 from PIL import ImageCms
 
 from veridical.errors import MediaError, MissingExtraError
+from veridical.extras import install_command
 from veridical.media import Limits, open_media
 
 Pixels = NDArray[np.uint8]
@@ -438,7 +439,7 @@ def test_a_missing_extra_is_said_with_its_pip_command(monkeypatch: pytest.Monkey
     with pytest.raises(MissingExtraError) as caught:
         open_media(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic")
     assert caught.value.code == "unsupported_format"
-    assert caught.value.hint == "pip install 'veridical[heic]'"
+    assert caught.value.hint == install_command("heic")
 
 
 def test_a_plain_jpeg_needs_numpy_and_simplejpeg_alone(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from veridical.errors import MissingExtraError, ModelError, UnknownModelError
+from veridical.extras import install_command
 from veridical.models.bundle import read_bundle, write_bundle
 from veridical.models.card import Card, sha256_of
 from veridical.models.snapshots import cache_folder, is_offline
@@ -130,7 +131,7 @@ def test_without_the_extra_the_pip_command_is_given(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError) as caught:
         find_bundle("hf:owner/name")
-    assert caught.value.hint == "pip install 'veridical[hub]'"
+    assert caught.value.hint == install_command("hub")
 
 
 def test_a_hub_that_cannot_be_reached_is_a_retryable_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from veridical.errors import MissingExtraError
-
-_PACKAGES = {
-    "bench": {"sklearn", "scipy", "matplotlib", "pyarrow"},
-    "train": {"torch", "sklearn", "safetensors", "onnxscript", "jaxtyping", "tensorboard"},
-    "network": {"bittensor", "bittensor_core", "fastapi", "httpx2", "starlette", "uvicorn"},
-}
+from veridical.extras import EXTRAS
 
 
 @contextlib.contextmanager
@@ -20,6 +15,6 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in _PACKAGES[extra]:
+        if (error.name or "").split(".")[0] not in EXTRAS[extra].modules:
             raise
         raise MissingExtraError(what, extra=extra) from error

@@ -9,23 +9,16 @@ import click
 
 from veridical.cli._options import format_option
 from veridical.errors import ErrorInfo, VeridicalError
+from veridical.extras import EXTRAS, install_command
 
 if TYPE_CHECKING:
     from veridical.results import Report
 
-# Imported, not installed, names: one that an extra brings and nothing else does.
-EXTRAS = {
-    "heic": ("pi_heif", "HEIC and HEIF pictures"),
-    "jxl": ("imagecodecs", "JPEG XL pictures"),
-    "hub": ("huggingface_hub", "models from a hub"),
-    "retrieval": ("pdqhash", "PDQ hashes of known pictures"),
-    "train": ("torch", "training and export"),
-}
 _LIBRARIES = ("veridical", "numpy", "onnxruntime", "pillow", "simplejpeg", "imagecodecs")
 
 
 @dataclass(frozen=True)
-class Extra:
+class ExtraState:
     """An optional dependency; `install` is what to type when it is missing."""
 
     name: str
@@ -85,12 +78,12 @@ def _version(distribution: str) -> str:
         return "missing"
 
 
-def _extra(name: str) -> Extra:
+def _extra(name: str) -> ExtraState:
     import importlib.util
 
-    module, gives = EXTRAS[name]
-    installed = importlib.util.find_spec(module) is not None
-    return Extra(name, gives, installed, None if installed else f"pip install 'veridical[{name}]'")
+    extra = EXTRAS[name]
+    installed = importlib.util.find_spec(extra.modules[0]) is not None
+    return ExtraState(name, extra.gives, installed, None if installed else install_command(name))
 
 
 def _self_test() -> SelfTest:

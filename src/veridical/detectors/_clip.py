@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from veridical.media.image import Pixels
+from veridical.models.session import start_session
 from veridical.models.wheels import CLIP_VIT_B16
 
 if TYPE_CHECKING:
@@ -46,11 +47,4 @@ def embed(image: Pixels) -> bytes:
 
 @cache
 def _session() -> InferenceSession:
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(CLIP_VIT_B16.read(), options, providers=["CPUExecutionProvider"])
+    return start_session(CLIP_VIT_B16.read(), "CLIP")

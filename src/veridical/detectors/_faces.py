@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from veridical.models.session import start_session
 from veridical.models.wheels import WheelFile
 
 if TYPE_CHECKING:
@@ -105,14 +106,10 @@ def _overlap(one: Face, other: Face) -> float:
 @cache
 def _session() -> InferenceSession:
     import onnx
-    import onnxruntime
 
     # The file states one size of pictures, though the network takes any.
     model = onnx.load_from_string(_NETWORK.read())
     for value in [model.graph.input[0], *model.graph.output]:
         for place, name in ((0, "batch"), (2, f"{value.name} height"), (3, f"{value.name} width")):
             value.type.tensor_type.shape.dim[place].dim_param = name
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # it lists its parameters as inputs too, which is warned of
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return start_session(model.SerializeToString(), "CenterFace")

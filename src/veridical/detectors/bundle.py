@@ -14,6 +14,7 @@ from veridical.errors import ModelError, VeridicalError
 from veridical.media.image import Image, Pixels
 from veridical.models.bundle import Bundle
 from veridical.models.card import PixelInput
+from veridical.models.session import start_session
 from veridical.results import Box, Score
 
 if TYPE_CHECKING:
@@ -143,30 +144,13 @@ def _resize(image: Pixels, pixel_input: PixelInput) -> Pixels:
 
 
 def _start_session(bundle: Bundle) -> InferenceSession:
-    import onnxruntime  # heavy, and not needed to list detectors
-
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    # One thread for each worker and one worker for each core; more threads wait for one another.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # It would keep a plan of memory for every size of picture it has ever seen.
-    options.enable_mem_pattern = False
-    options.log_severity_level = 3  # errors, which we raise; warnings would land on the user's terminal
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The bytes were checked as ONNX, so they may not be taken for ONNX Runtime's own format.
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    if bundle.card.precision == "int8_weights":
-        # Else ONNX Runtime rounds the activations too, by the range of whatever is in the batch.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-    try:
-        session = onnxruntime.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no base class
-        raise ModelError(f"ONNX Runtime cannot load bundle '{bundle.card.name}': {error}") from error
+    card = bundle.card
+    session = start_session(
+        bundle.graph, f"bundle '{card.name}'", int8_weights=card.precision == "int8_weights"
+    )
     outputs = {output.name for output in session.get_outputs()}
-    if bundle.card.has_map != ("map" in outputs):
-        raise ModelError(f"Bundle '{bundle.card.name}': card and graph differ on whether it gives a map.")
+    if card.has_map != ("map" in outputs):
+        raise ModelError(f"Bundle '{card.name}': card and graph differ on whether it gives a map.")
     return session
 
 

@@ -17,6 +17,7 @@ from veridical.data.samples import Sample, counts, load_pixels, read_samples
 from veridical.data.sources import download_source, hub
 from veridical.data.sources._info import SetInfo
 from veridical.errors import DataError, MissingExtraError, SourceError, UsageError
+from veridical.extras import install_command
 from veridical.models.snapshots import cache_folder
 from veridical.results import Label
 
@@ -245,7 +246,7 @@ def test_without_the_extra_the_pip_command_is_given(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "huggingface_hub.errors", None)
     with pytest.raises(MissingExtraError) as caught:
         read_samples(f"hub:{AFHQ}")
-    assert caught.value.hint == "pip install 'veridical[hub]'"
+    assert caught.value.hint == install_command("hub")
 
 
 def test_pictures_of_a_mixed_set_are_labelled_by_their_folders(tmp_path: Path) -> None:
