@@ -92,7 +92,8 @@ class DataError(VeridicalError):
     """A data set that cannot be used as it is.
 
     Codes: `bad_manifest`, `not_found`, `unreadable_sample`, `too_small`, `empty_split`, `one_class`,
-    `bad_predictions`, `unknown_source`, `bad_batch`, `unsafe_pickle`, `bad_download`, `shortcuts`.
+    `bad_predictions`, `unknown_source`, `bad_batch`, `unsafe_pickle`, `bad_download`, `shortcuts`,
+    `kept_back`.
     """
 
     code = "bad_manifest"

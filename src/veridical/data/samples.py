@@ -74,6 +74,11 @@ def data_sets(data: str) -> list[str]:
     return [data] if Path(data).exists() else data.split(";")
 
 
+def data_paths(data: str) -> list[Path]:
+    """The files and folders that a set, or several joined by `;`, is read from; some may not exist."""
+    return [Path(name) for part in data_sets(data) for name in _named(part)[1].split(",")]
+
+
 def load_pixels(sample: Sample) -> Pixels:
     """The upright sRGB pixels of a sample, (height, width, 3): of an animation those of its first frame.
 
@@ -128,10 +133,8 @@ def counts(samples: Sequence[Sample]) -> tuple[int, int]:
 
 
 def _read_set(data: str, split: str | None) -> list[Sample]:
-    # Here too a path that is there is a path.
-    named = None if Path(data).exists() else _NAMED.fullmatch(data)
-    source = load_source(named["source"] if named else _source_name(data))
-    samples = source.read(named["data"] if named else data)
+    name, place = _named(data)
+    samples = load_source(name or _source_name(data)).read(place)
     if split is not None:
         known = sorted({s.split for s in samples})
         samples = [s for s in samples if s.split == split]
@@ -143,6 +146,13 @@ def _read_set(data: str, split: str | None) -> list[Sample]:
     if not samples:
         raise DataError(f"{data} holds no samples.", code="empty_split")
     return samples
+
+
+def _named(data: str) -> tuple[str, str]:
+    """The source that `NAME:PATH` names, and the path; without a name, nothing and all of it."""
+    # Here too a path that is there is a path.
+    named = None if Path(data).exists() else _NAMED.fullmatch(data)
+    return (named["source"], named["data"]) if named else ("", data)
 
 
 def _source_name(data: str) -> str:

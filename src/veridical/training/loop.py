@@ -43,7 +43,8 @@ class Run:
 
     `save_every`, `log_every` and `validate_every` count steps; the last adds validations inside an epoch to the
     log (0: none). `say` gets one line of progress for a person. Of several `processes` the first one writes.
-    `accepted_shortcuts` are what `training.gate` let pass; checkpoints and cards record them.
+    With `accept_shortcuts` data are trained on that fail their audit (`training.gate`); `accepted_shortcuts` is
+    what they failed, as `training.run` fills it in; checkpoints and cards record it.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class Run:
     tensorboard: bool = False
     say: Callable[[str], None] = print
     processes: Processes = ALONE
+    accept_shortcuts: bool = False
     accepted_shortcuts: tuple[str, ...] = ()
 
 
