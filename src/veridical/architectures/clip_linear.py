@@ -41,10 +41,9 @@ def build(
     backbone: str = "clip-vit-l14",
     blocks: Sequence[int] = (),
     patches: Sequence[int] = (),
-    trainable: str | int = "head",
 ) -> Probe:
     """The head on the tower `backbone` of `clip.SETTINGS`, both fresh; the others as in `Probe`."""
-    return Probe(backbone, blocks, patches, trainable, LinearHead)
+    return Probe(backbone, blocks, patches, LinearHead)
 
 
 def for_export(model: nn.Module) -> nn.Module:

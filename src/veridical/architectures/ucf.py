@@ -162,7 +162,7 @@ class Encoder(nn.Module):
         return y
 
 
-class Head(nn.Module):
+class ClassHead(nn.Module):
     """Classes from the average of a half; the dropout stands after the last layer, as published."""
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -214,8 +214,8 @@ class UCF(nn.Module):
         self.content = Encoder(channels, width)
         self.shared_half = _half(channels)
         self.specific_half = _half(channels)
-        self.shared_head = Head(half, 2)
-        self.specific_head = Head(half, methods)
+        self.shared_head = ClassHead(half, 2)
+        self.specific_head = ClassHead(half, methods)
         self.decoder = Decoder(channels)
 
     def forward(self, pixels: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, " b"]:
@@ -307,7 +307,7 @@ def for_export(model: nn.Module) -> nn.Module:
 
 
 def _score(
-    pixels: UInt8[Tensor, "b h w 3"], encoder: Encoder, half: nn.Module, head: Head
+    pixels: UInt8[Tensor, "b h w 3"], encoder: Encoder, half: nn.Module, head: ClassHead
 ) -> Float[Tensor, " b"]:
     classes: Tensor = head(half(encoder(scale_pixels(pixels, next(encoder.parameters())))))
     return fake_minus_real(classes)

@@ -9,7 +9,7 @@ import click
 
 from veridical.cli._extras import needs_extra
 from veridical.cli._options import data_option_help
-from veridical.cli._printing import to_stderr
+from veridical.cli._printing import print_table, to_stderr
 from veridical.cli._training_options import training_options
 from veridical.errors import UsageError
 
@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Steps between validations inside an epoch, for the log alone; 0: none.",
 )
+@click.option(
+    "--help-settings",
+    is_flag=True,
+    help="List what --set can change of EXPERIMENT, with its values; train nothing.",
+)
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events.")
 def train(
     experiment: str,
@@ -46,6 +51,7 @@ def train(
     save_every: int,
     validate_every: int,
     tensorboard: bool,
+    help_settings: bool,
     **how: Any,  # the options that open a run
 ) -> None:
     """Train EXPERIMENT (a name, or a .py file that defines one) to the end.
@@ -55,11 +61,17 @@ def train(
     torchrun --nproc-per-node 2 -m veridical train EXPERIMENT --device cuda ...
     """
     import dataclasses
+    import json
 
     with needs_extra("train", "training"):
         from veridical.training.distributed import joined
+        from veridical.training.experiment import list_settings
         from veridical.training.run import open_run, run_experiment
 
+    if help_settings:
+        chosen, _ = open_run(experiment, data=data, **how)
+        print_table([(name, json.dumps(value)) for name, value in list_settings(chosen).items()])
+        return
     with joined() as processes:
         chosen, run = open_run(experiment, data=data, folder=output, say=to_stderr, processes=processes, **how)
         run = dataclasses.replace(

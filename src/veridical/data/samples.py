@@ -31,7 +31,8 @@ class Sample:
     `generator` is empty for reals; `box` is the region that is the sample (`None`: the whole picture).
     `member` is the place within `path` of a picture that has no file of its own (CIFAR); such a sample states
     its `sha256`. `content` is what the picture shows, `prompt` what its generator was asked for and `licence`
-    what its publisher allows, where the set says so.
+    what its publisher allows, `photo_like` (yes, mixed or no) whether it looks like a photograph, where the set
+    says so.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Sample:
     content: str = ""
     prompt: str = ""
     licence: str = ""
+    photo_like: str = ""
 
     @property
     def name(self) -> str:

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from veridical.data.kept_back import require_not_kept_back
+from veridical.data.loader import Augmentation
 from veridical.data.samples import Sample, data_paths
 from veridical.errors import DataError
 from veridical.evaluation.audit import Audit, audit_views
 from veridical.files import replace_file
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Head
 from veridical.training.loop import Run
 
 RECORD = "audit.json"
@@ -68,7 +69,7 @@ def pass_audit(experiment: Experiment, samples: Sequence[Sample], run: Run) -> P
     answered = _read_record(run.folder, question)
     if answered is not None:
         return Passed(names, view, answered)
-    found = audit_views(samples, experiment.augmentation, seed=experiment.seed, workers=run.workers)
+    found = audit_views(samples, views_of(experiment), seed=experiment.seed, workers=run.workers)
     for line in _in_words(found):
         run.say(line)
     refused = [name for name in found.failures if name not in CONTENT]
@@ -83,8 +84,17 @@ def pass_audit(experiment: Experiment, samples: Sequence[Sample], run: Run) -> P
     return Passed(names, view, found.failures)
 
 
+def views_of(experiment: Experiment) -> Augmentation:
+    """What pictures go through before the network sees them: for a head on untouched views, a cut alone."""
+    fit, input = experiment.fit, experiment.input
+    if isinstance(fit, Head) and (fit.views or not fit.copies):
+        resize = input.size if input.kind == "resize" else 0
+        return Augmentation(crop=input.size, resize=resize, downscale=0.0, flip=0.0, reencoded=False)
+    return experiment.augmentation
+
+
 def _view(experiment: Experiment) -> str:
-    return f"{experiment.augmentation!r}\n{experiment.seed}"
+    return f"{views_of(experiment)!r}\n{experiment.seed}"
 
 
 def _question(view: str, samples: Sequence[Sample]) -> str:

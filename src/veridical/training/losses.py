@@ -44,7 +44,7 @@ def loss_of(experiment: Experiment, generators: int) -> Loss:
     Own losses compare reals with fakes, so rows of one class alone are learned by cross-entropy. `generators`
     is how many are in `method_numbers`.
     """
-    weight_real = experiment.loss_weight_real
+    weight_real = experiment.loop.loss_weight_real
 
     def cross_entropy(
         model: nn.Module, pixels: Tensor, labels: Tensor, methods: Tensor, generator: torch.Generator

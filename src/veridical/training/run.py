@@ -20,7 +20,7 @@ from veridical.errors import DataError, UsageError
 from veridical.training import backbones, checkpoint, heads, loop
 from veridical.training.cross_fit import cross_fit
 from veridical.training.distributed import ALONE, Processes, device_of_process
-from veridical.training.experiment import Experiment, load_experiment, with_changes
+from veridical.training.experiment import Experiment, Head, load_experiment, with_changes
 from veridical.training.gate import Passed, pass_audit
 from veridical.training.loop import Run
 
@@ -67,10 +67,8 @@ def run_experiment(experiment: Experiment, run: Run, *, start: Path | None = Non
     `val` gives a fifth of its training samples for validation. With `folds` there is no validation: see
     `training.cross_fit`.
     """
-    if experiment.folds:
-        if start is not None or not heads.trains_head_alone(experiment, experiment.build()):
-            raise UsageError("only a head on a frozen tower is trained in folds.", hint="Set folds=0.")
-        _require_what_heads_can(experiment, run)
+    if isinstance(experiment.fit, Head) and experiment.fit.folds:
+        _require_what_heads_can(experiment, run, start)
         samples = [sample for part in splits_of(experiment) for sample in part]
         return cross_fit(experiment, samples, _audited(experiment, samples, run))
     return train_on(experiment, *splits_of(experiment), run, start=start)
@@ -89,9 +87,10 @@ def train_on(
 
     They are audited, unless they are among those that `passed`.
     """
+    if isinstance(experiment.fit, Head):
+        _require_what_heads_can(experiment, run, start)
     run = _audited(experiment, [*train_set, *val_set], run, passed)
-    if start is None and heads.trains_head_alone(experiment, experiment.build()):
-        _require_what_heads_can(experiment, run)
+    if isinstance(experiment.fit, Head):
         return heads.train(experiment, train_set, val_set, run)
 
     def prepare(fresh: nn.Module) -> None:
@@ -111,23 +110,20 @@ def _audited(experiment: Experiment, samples: Sequence[Sample], run: Run, passed
     return dataclasses.replace(run, accepted_shortcuts=passed.failures)
 
 
-def _require_what_heads_can(experiment: Experiment, run: Run) -> None:
+def _require_what_heads_can(experiment: Experiment, run: Run, start: Path | None) -> None:
     """Refuse what `heads.train` would ignore."""
-    fields = {field.name: field.default for field in dataclasses.fields(experiment)}
-    ignored = [
-        name
-        for name in ("schedule", "loss_weight_real", "reconstructed")
-        if getattr(experiment, name) != fields[name]
-        and (name, experiment.solver) != ("reconstructed", "logistic")
-    ]
-    if run.processes.size > 1:
-        ignored.append("torchrun")
-    if run.validate_every:
-        ignored.append("validate_every")
-    if ignored:
+    head = experiment.head
+    asked = {
+        "reconstructed": bool(experiment.reconstructed) and head.solver != "logistic",
+        "weigh_by": bool(head.weigh_by) and head.solver != "logistic",
+        "start": start is not None,
+        "torchrun": run.processes.size > 1,
+        "validate_every": bool(run.validate_every),
+    }
+    if ignored := [name for name, is_asked in asked.items() if is_asked]:
         raise UsageError(
             f"a head on cached embeddings is trained without {', '.join(ignored)}.",
-            hint="Leave that out, or train more than the head: --set tune=norm, last:K or lora:R.",
+            hint="Leave that out, or train the network: --set fit=loop with tune=head, norm, last:K or lora:R.",
         )
 
 
