@@ -19,13 +19,13 @@ from veridical.detectors.bundle import BundleDetector
 from veridical.detectors.fusion import FusionRecipe, Member
 from veridical.detectors.mixture import DetectorGate, MixtureRecipe
 from veridical.detectors.recipes import Part
+from veridical.detectors.retrieval.index import Entry, write_index
 from veridical.errors import MediaError
 from veridical.evaluation.predictions import predict
 from veridical.media import Image
 from veridical.media.fingerprint import dhash
 from veridical.models.bundle import Bundle
 from veridical.models.card import Calibration
-from veridical.models.index import Entry, write_index
 from veridical.results import Label, Score, Thresholds, Verdict
 from veridical.verdict import VIEWS_DISAGREE
 

@@ -9,14 +9,14 @@ import pytest
 
 from veridical.analysis import judge
 from veridical.data.perturbations import jpeg, resize
-from veridical.detectors import _clip, list_detectors, load_detector
-from veridical.detectors._clip import embed
-from veridical.detectors.retrieval import FALSE_HIT_ENTRIES, LEAST_COSINE, Retrieval
+from veridical.detectors import list_detectors, load_detector
+from veridical.detectors.retrieval import FALSE_HIT_ENTRIES, LEAST_COSINE, Retrieval, embedding
+from veridical.detectors.retrieval.embedding import embed
+from veridical.detectors.retrieval.index import EMBEDDING_LENGTH, Entry, index_path, read_index, write_index
 from veridical.errors import MissingExtraError, ModelError
 from veridical.explanation.facts import fact_in_words
 from veridical.media import Image
 from veridical.media.fingerprint import dhash, pdq
-from veridical.models.index import EMBEDDING_LENGTH, Entry, index_path, read_index, write_index
 from veridical.models.wheels import CLIP_VIT_B16
 from veridical.results import Label, Score, Verdict
 
@@ -201,7 +201,7 @@ def test_without_the_network_an_index_with_embeddings_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("VERIDICAL_CLIP_WHEEL", str(tmp_path / "nowhere.whl"))
-    _clip._session.cache_clear()
+    embedding._session.cache_clear()
     direction = np.eye(1, EMBEDDING_LENGTH, dtype="<f2").tobytes()
     detector = knowing(Entry(1, Label.REAL, "album", "a", embedding=direction))
     with pytest.raises(ModelError, match=r"nowhere\.whl gives no") as caught:

@@ -1,4 +1,4 @@
-"""Sample: one labelled picture, or one region of one; and how a set of them is named.
+"""Sets of samples: how they are named, read, counted and hashed, and what pixels their pictures have.
 
 A data set is read by the file in `data/sources/` that knows its shape: a manifest (`images.csv`), a folder
 with `real/` and `fake/GENERATOR/`, a pair of list files, or a published set by name (`cifake:PATH`). Several
@@ -10,54 +10,30 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from veridical.data.cifar import read_member
+from veridical.data.sample import Sample
 from veridical.data.sources import load_source
 from veridical.errors import DataError, VeridicalError
 from veridical.media import open_media
 from veridical.media.image import Pixels
-from veridical.results import Box, Label
+from veridical.results import Label
+
+__all__ = [
+    "Sample",
+    "counts",
+    "data_paths",
+    "data_sets",
+    "data_sha256",
+    "file_sha256",
+    "load_frames",
+    "load_pixels",
+    "read_samples",
+]
 
 # One letter is left out: `C:/pictures` is a path.
 _NAMED = re.compile(r"(?P<source>[a-z][a-z0-9_]+):(?P<data>.+)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One labelled picture. `group` is whoever published it: groups are never divided between splits.
-
-    `generator` is empty for reals; `box` is the region that is the sample (`None`: the whole picture).
-    `member` is the place within `path` of a picture that has no file of its own (CIFAR); such a sample states
-    its `sha256`. `content` is what the picture shows, `prompt` what its generator was asked for and `licence`
-    what its publisher allows, `photo_like` (yes, mixed or no) whether it looks like a photograph, where the set
-    says so.
-    """
-
-    path: Path
-    label: Label
-    generator: str
-    source: str
-    group: str
-    split: str = ""
-    box: Box | None = None
-    sha256: str = ""
-    member: str = ""
-    content: str = ""
-    prompt: str = ""
-    licence: str = ""
-    photo_like: str = ""
-
-    @property
-    def name(self) -> str:
-        """Where the picture is: unlike `path`, different for the pictures of a file that holds many."""
-        return f"{self.path}#{self.member}" if self.member else str(self.path)
-
-    @property
-    def stratum(self) -> str:
-        """What balanced sampling balances over: the generator of a fake, the source of a real."""
-        return self.generator if self.label is Label.FAKE else self.source
 
 
 def read_samples(data: str | Path, split: str | None = None) -> list[Sample]:

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from veridical.data import download as downloading
 from veridical.data.download import check_online
-from veridical.data.samples import Sample
+from veridical.data.sample import Sample
 from veridical.data.sources._files import labelled_files
 from veridical.data.sources._info import SetInfo, SourceInfo
 from veridical.data.sources._unpacking import UNPACKED, unpack
