@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from veridical.errors import ModelError, SourceError
 from veridical.generation.captions import Captioner
+from veridical.generation.diffusion import Diffusion
 from veridical.generation.prompts import PromptWriter
-from veridical.generation.text_to_image import TextToImage
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Pipeline:
     Every model that was asked once stays in memory.
     """
 
-    def __init__(self, captioner: Captioner, writer: PromptWriter, generator: TextToImage) -> None:
+    def __init__(self, captioner: Captioner, writer: PromptWriter, generator: Diffusion) -> None:
         self.model = generator.name
         self._captioner = captioner
         self._writer = writer
