@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from veridical.detectors.retrieval.index import (
     EMBEDDING_LENGTH,
-    Entry,
+    KnownPicture,
     index_path,
     list_indexes,
     read_hash_list,
@@ -23,9 +23,9 @@ from veridical.errors import DataError, ModelError, UsageError
 from veridical.results import Label
 
 ENTRIES = [
-    Entry(0x0123_4567_89AB_CDEF, Label.REAL, "lfw", "anna.jpg"),
-    Entry(0xFFFF_0000_FFFF_0000, Label.FAKE, "sd1.5", "böse.png", pdq=bytes(range(32))),
-    Entry(0x0000_0000_0000_0000, Label.REAL, "lfw", "caf\udce9.jpg", pdq=b"\xff" * 32),
+    KnownPicture(0x0123_4567_89AB_CDEF, Label.REAL, "lfw", "anna.jpg"),
+    KnownPicture(0xFFFF_0000_FFFF_0000, Label.FAKE, "sd1.5", "böse.png", pdq=bytes(range(32))),
+    KnownPicture(0x0000_0000_0000_0000, Label.REAL, "lfw", "caf\udce9.jpg", pdq=b"\xff" * 32),
 ]
 
 
@@ -86,7 +86,7 @@ def test_a_query_finds_exactly_what_counting_bits_one_by_one_finds(
     tmp_path_factory: pytest.TempPathFactory, hashes: list[int], wanted: int, radius: int
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "counted.index"
-    write_index(path, [Entry(h, Label.REAL, "s", "n") for h in hashes])
+    write_index(path, [KnownPicture(h, Label.REAL, "s", "n") for h in hashes])
     found = {m.entry.dhash for m in read_index(path).find(dhash=wanted, dhash_radius=radius)}
     assert found == {h for h in hashes if bin(h ^ wanted).count("1") <= radius}
 
@@ -95,8 +95,8 @@ def test_a_list_of_hashes_gives_an_entry_a_line(tmp_path: Path) -> None:
     (tmp_path / "lfw.dhash.txt").write_text("f0ce13836b43c666\n\n4F9793939B163723\n")
     entries = list(read_hash_list(tmp_path / "lfw.dhash.txt", Label.REAL))
     assert entries == [
-        Entry(0xF0CE13836B43C666, Label.REAL, "lfw", "line 1"),
-        Entry(0x4F9793939B163723, Label.REAL, "lfw", "line 3"),
+        KnownPicture(0xF0CE13836B43C666, Label.REAL, "lfw", "line 1"),
+        KnownPicture(0x4F9793939B163723, Label.REAL, "lfw", "line 3"),
     ]
 
 
@@ -192,8 +192,8 @@ def direction(seed: int) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def embedded(seed: int) -> Entry:
-    return Entry(seed, Label.REAL, "s", f"{seed}.jpg", embedding=direction(seed).astype("<f2").tobytes())
+def embedded(seed: int) -> KnownPicture:
+    return KnownPicture(seed, Label.REAL, "s", f"{seed}.jpg", embedding=direction(seed).astype("<f2").tobytes())
 
 
 def test_embeddings_are_found_by_their_cosine_after_what_a_hash_finds(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_an_index_without_embeddings_is_written_as_before_there_were_any(path: P
 def test_embeddings_that_are_no_directions_are_refused(tmp_path: Path, factor: float) -> None:
     path = tmp_path / "long.index"
     vector = (factor * direction(1)).astype("<f2").tobytes()
-    write_index(path, [Entry(1, Label.REAL, "s", "n", embedding=vector)])
+    write_index(path, [KnownPicture(1, Label.REAL, "s", "n", embedding=vector)])
     assert code_of(path) == "malformed_index"
 
 

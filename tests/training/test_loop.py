@@ -25,7 +25,7 @@ from veridical.training import checkpoint, loop
 from veridical.training.checkpoint import Progress
 from veridical.training.experiment import Experiment, Loop, load_experiment
 from veridical.training.loop import Run, _step, after_epoch, rate, train
-from veridical.training.losses import Part, loss_of, parts
+from veridical.training.losses import BatchPart, loss_of, parts
 
 EXPERIMENT = """
 from veridical.data.loader import Augmentation
@@ -233,7 +233,7 @@ def test_a_real_photo_and_its_reconstruction_stand_in_one_batch(
         safetensors.torch.save_file(half.state_dict(), tmp_path / f"{name}.safetensors")
     seen: list[Batch] = []
 
-    def watched(batch: Batch, numbers: dict[str, int], size: int) -> list[Part]:
+    def watched(batch: Batch, numbers: dict[str, int], size: int) -> list[BatchPart]:
         seen.append(batch)
         return parts(batch, numbers, size)
 

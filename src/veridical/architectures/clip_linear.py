@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from veridical.architectures import clip
-from veridical.architectures._probe import Probe
+from veridical.architectures.probe import Probe
 
 
 class LinearHead(nn.Module):
@@ -103,7 +103,7 @@ class Folded(nn.Module):
         return self.tower.token_of(x) if kind == "token" else self.tower.mean_of(x)
 
 
-def _last_block(tower: clip.Tower) -> clip.Block:
+def _last_block(tower: clip.Tower) -> clip.TransformerBlock:
     last = tower.blocks[-1]
-    assert isinstance(last, clip.Block)
+    assert isinstance(last, clip.TransformerBlock)
     return last

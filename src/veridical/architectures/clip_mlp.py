@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from veridical.architectures._probe import Probe
+from veridical.architectures.probe import Probe
 
 HIDDEN = 384
 

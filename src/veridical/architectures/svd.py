@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from veridical.architectures._precision import full_precision
 from veridical.architectures._trunk import Trunk
+from veridical.architectures.precision import full_precision
 
 ITERATIONS = 8
 

@@ -21,7 +21,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from veridical.architectures._pixels import luma
-from veridical.architectures._precision import full_precision
+from veridical.architectures.precision import full_precision
 
 BINS = 9
 CHANNELS = 16

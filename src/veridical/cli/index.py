@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from veridical.detectors.retrieval.index import Entry, Match
+    from veridical.detectors.retrieval.index import KnownPicture, Match
     from veridical.results import Label
 
 _index = click.option(
@@ -169,7 +169,9 @@ def info(chosen: str | None, format: str) -> None:
     print_table([("LABEL", "ENTRIES", "SOURCE"), *rows])
 
 
-def _entries(paths: tuple[str, ...], label: str | None, *, pdq: bool, embeddings: bool) -> Iterator[Entry]:
+def _entries(
+    paths: tuple[str, ...], label: str | None, *, pdq: bool, embeddings: bool
+) -> Iterator[KnownPicture]:
     from veridical.detectors.retrieval.index import read_hash_list
     from veridical.results import Label
 
@@ -182,27 +184,29 @@ def _entries(paths: tuple[str, ...], label: str | None, *, pdq: bool, embeddings
             yield _fingerprinted(entry, pixels, pdq=pdq, embeddings=embeddings)
 
 
-def _of_data_set(data: str) -> Iterator[tuple[Entry, NDArray[np.uint8]]]:
+def _of_data_set(data: str) -> Iterator[tuple[KnownPicture, NDArray[np.uint8]]]:
     from veridical.data.samples import load_pixels, read_samples
-    from veridical.detectors.retrieval.index import Entry
+    from veridical.detectors.retrieval.index import KnownPicture
 
     for sample in read_samples(data):
         name = str(sample.path)
         if sample.box:
             box = sample.box
             name = f"{name} [{box.left},{box.top},{box.width},{box.height}]"
-        yield Entry(0, sample.label, sample.stratum, name), load_pixels(sample)
+        yield KnownPicture(0, sample.label, sample.stratum, name), load_pixels(sample)
 
 
-def _of_pictures(path: str, label: Label) -> Iterator[tuple[Entry, NDArray[np.uint8]]]:
-    from veridical.detectors.retrieval.index import Entry
+def _of_pictures(path: str, label: Label) -> Iterator[tuple[KnownPicture, NDArray[np.uint8]]]:
+    from veridical.detectors.retrieval.index import KnownPicture
 
     source = Path(path).resolve().name
     for name, pixels in _pictures((path,)):
-        yield Entry(0, label, source, name), pixels
+        yield KnownPicture(0, label, source, name), pixels
 
 
-def _fingerprinted(entry: Entry, pixels: NDArray[np.uint8], *, pdq: bool, embeddings: bool) -> Entry:
+def _fingerprinted(
+    entry: KnownPicture, pixels: NDArray[np.uint8], *, pdq: bool, embeddings: bool
+) -> KnownPicture:
     from veridical.detectors.retrieval.embedding import embed
     from veridical.media import fingerprint
 

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import safetensors.numpy
 import torch
 
-from veridical.architectures._precision import has_bfloat16, mixed_precision
-from veridical.architectures.clip import Settings, Tower, centre_view
+from veridical.architectures.clip import Tower, TowerSettings, centre_view
+from veridical.architectures.precision import has_bfloat16, mixed_precision
 from veridical.data.loader import Augmentation, Forge
 from veridical.data.samples import Sample, file_sha256, load_pixels
 from veridical.detectors.bundle import crop_views
@@ -154,7 +154,7 @@ def _key(sample: Sample) -> str:
 
 
 def _columns(
-    settings: Settings, last: int, blocks: Sequence[int], patches: Sequence[int]
+    settings: TowerSettings, last: int, blocks: Sequence[int], patches: Sequence[int]
 ) -> slice | npt.NDArray[np.int64]:
     """Where the summaries of `blocks` and `patches` stand in a record that ends at the block `last`."""
     if not last:  # the tower's own embedding

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
+from veridical.architectures.facts import FACTS
 from veridical.data.loader import Augmentation
 from veridical.errors import UnknownModelError, UsageError, did_you_mean
 from veridical.models.card import Paper, PixelInput
@@ -313,8 +314,8 @@ def _kind(value: object) -> object:
 
 
 def architecture(name: str) -> ModuleType:
-    """The module `veridical.architectures.NAME`; raises `UnknownModelError`."""
-    return _module("veridical.architectures", name, "architecture")
+    """The module `veridical.architectures.NAME`; raises `UnknownModelError` otherwise."""
+    return _module("veridical.architectures", name, "architecture", list(FACTS))
 
 
 def load_experiment(name: str) -> Experiment:
@@ -325,7 +326,7 @@ def load_experiment(name: str) -> Experiment:
     if name.endswith(".py"):
         module = _module_from_path(Path(name))
     else:
-        module = _module("veridical.training.experiments", name, "experiment")
+        module = _module("veridical.training.experiments", name, "experiment", list_experiments())
     experiment = getattr(module, "EXPERIMENT", None)
     if not isinstance(experiment, Experiment):
         raise UsageError(f"'{name}' defines no EXPERIMENT.", hint="See veridical/training/experiments/.")
@@ -334,16 +335,11 @@ def load_experiment(name: str) -> Experiment:
 
 def list_experiments() -> list[str]:
     """The names that `load_experiment` knows."""
-    return _names("veridical.training.experiments")
+    paths = importlib.import_module("veridical.training.experiments").__path__
+    return sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_"))
 
 
-def _names(package: str) -> list[str]:
-    paths = importlib.import_module(package).__path__
-    return sorted(m.name for m in pkgutil.iter_modules(paths) if not m.name.startswith("_"))
-
-
-def _module(package: str, name: str, kind: str) -> ModuleType:
-    known = _names(package)
+def _module(package: str, name: str, kind: str, known: Sequence[str]) -> ModuleType:
     if name not in known:
         raise UnknownModelError(f"There is no {kind} '{name}'. {did_you_mean(name, known)}")
     return importlib.import_module(f"{package}.{name}")

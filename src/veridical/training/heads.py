@@ -29,8 +29,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from veridical.architectures._probe import Probe
 from veridical.architectures.clip_linear import LinearHead
+from veridical.architectures.probe import Probe
 from veridical.data.loader import epoch_order
 from veridical.data.samples import Sample, counts
 from veridical.errors import DataError, UsageError

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 import veridical
-from veridical.architectures._probe import Probe
+from veridical.architectures.probe import Probe
 from veridical.data.samples import Sample, file_sha256
 from veridical.evaluation.calibration import fit_sigmoid
 from veridical.evaluation.predictions import Prediction, columns_of

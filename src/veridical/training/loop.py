@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from veridical.architectures._precision import mixed_precision
+from veridical.architectures.precision import mixed_precision
 from veridical.data.loader import Forge, batches, batches_per_epoch
 from veridical.data.samples import Sample, counts, load_pixels
 from veridical.detectors.bundle import crop_views
@@ -33,7 +33,7 @@ from veridical.training import checkpoint
 from veridical.training.checkpoint import Progress
 from veridical.training.distributed import ALONE, Processes
 from veridical.training.experiment import Experiment, Head, Loop
-from veridical.training.losses import Loss, Part, loss_of, method_numbers, parts
+from veridical.training.losses import BatchPart, Loss, loss_of, method_numbers, parts
 from veridical.training.tuning import merged, open_for_training, set_training_mode
 
 
@@ -220,7 +220,7 @@ def _step(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     loss: Loss,
-    rows: Sequence[Part],
+    rows: Sequence[BatchPart],
     seed: Sequence[int],
     device: torch.device,
     processes: Processes = ALONE,

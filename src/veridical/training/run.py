@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from veridical.architectures._probe import Probe
+from veridical.architectures.probe import Probe
 from veridical.data.samples import Sample, data_sets, read_samples
 from veridical.data.splits import draw, hold_out, truncate
 from veridical.errors import DataError, UsageError

@@ -50,7 +50,7 @@ _EMBEDDING_DTYPES = {"clip_vit_b16": "<f2", "clip_vit_b16_row": "<u4"}
 EMBEDDING_LENGTH = 512
 
 
-class Entry(NamedTuple):
+class KnownPicture(NamedTuple):
     """A known picture. `name` is its file's, or its line in a list of hashes; `pdq` are 32 bytes.
 
     `embedding` are 512 float16, little-endian, of length 1.
@@ -68,7 +68,7 @@ class Entry(NamedTuple):
 class Match:
     """An entry near what was looked for; distances in bits, `None` for what was not compared or is not near."""
 
-    entry: Entry
+    entry: KnownPicture
     dhash_distance: int | None
     pdq_distance: int | None
     cosine: float | None = None
@@ -105,7 +105,7 @@ class Index:
         """Whether some entry has an embedding."""
         return len(self._embedding_row) > 0
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[KnownPicture]:
         """All of them, in the file's order."""
         return map(self._entry, range(len(self)))
 
@@ -145,11 +145,11 @@ class Index:
         ]
         return sorted(matches, key=_nearness)
 
-    def _entry(self, row: int) -> Entry:
+    def _entry(self, row: int) -> KnownPicture:
         ends = self._arrays["name_end"]
         start, end = (int(ends[row - 1]) if row else 0), int(ends[row])
         pdq, embedding = _place(self._pdq_row, row), _place(self._embedding_row, row)
-        return Entry(
+        return KnownPicture(
             dhash=int(self._dhash[row]),
             label=Label(int(self._arrays["label"][row])),
             source=self.sources[int(self._arrays["source"][row])],
@@ -207,7 +207,7 @@ def read_index(path: Path) -> Index:
     return Index(sources, arrays, digest.hex())
 
 
-def write_index(path: Path, entries: Iterable[Entry]) -> int:
+def write_index(path: Path, entries: Iterable[KnownPicture]) -> int:
     """Write entries, each once, in the place of what is at `path`, in one step; gives their number."""
     kept = list(dict.fromkeys(entries))
     sources = sorted({entry.source for entry in kept})
@@ -218,7 +218,7 @@ def write_index(path: Path, entries: Iterable[Entry]) -> int:
     return len(kept)
 
 
-def read_hash_list(path: Path, label: Label) -> Iterator[Entry]:
+def read_hash_list(path: Path, label: Label) -> Iterator[KnownPicture]:
     """The entries of a text file with one dHash, 16 hex digits, a line: named by line, the source by the file.
 
     Raises `DataError` that names the line.
@@ -235,7 +235,7 @@ def read_hash_list(path: Path, label: Label) -> Iterator[Entry]:
             raise DataError(
                 f"{path}, line {number}: {line[:40]!r} is not a dHash.", hint="16 hex digits, one a line."
             )
-        yield Entry(int(line, 16), label, source, name=f"line {number}")
+        yield KnownPicture(int(line, 16), label, source, name=f"line {number}")
 
 
 def _place(owners: Array, row: int) -> int | None:
@@ -265,7 +265,7 @@ def _nearness(match: Match) -> float:
     return min(shares)
 
 
-def _to_arrays(entries: list[Entry], sources: list[str]) -> dict[str, Array]:
+def _to_arrays(entries: list[KnownPicture], sources: list[str]) -> dict[str, Array]:
     places = {source: place for place, source in enumerate(sources)}
     names = [entry.name.encode(errors="surrogateescape") for entry in entries]
     hashed = [(row, entry.pdq) for row, entry in enumerate(entries) if entry.pdq is not None]
