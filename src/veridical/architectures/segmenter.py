@@ -153,7 +153,7 @@ class MixFFN(nn.Module):
         self.contract = nn.Linear(hidden, width)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The same shape."""
+        """Features of the same shape."""
         return _as_tokens(self.contract, F.gelu(self.depthwise(_as_tokens(self.expand, x))))
 
 
@@ -169,7 +169,7 @@ class SegformerBlock(nn.Module):
         self.drop = DropPath(drop)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The same shape."""
+        """Features of the same shape."""
         x = x + self.drop(self.attention(_as_tokens(self.norm1, x)))
         y: Tensor = x + self.drop(self.mix(_as_tokens(self.norm2, x)))
         return y
@@ -229,7 +229,7 @@ class SegmenterLosses:
 
     @property
     def total(self) -> Tensor:
-        """What is minimised."""
+        """The sum that is minimised."""
         return self.pictures + self.pixels
 
 

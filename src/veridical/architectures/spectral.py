@@ -202,7 +202,7 @@ def build(size: int = 256) -> Spectral:
 
 
 def for_export(model: nn.Module) -> nn.Module:
-    """The same; there is nothing to fold."""
+    """The network itself; there is nothing to fold."""
     return model.eval()
 
 

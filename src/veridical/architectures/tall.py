@@ -81,7 +81,7 @@ class WindowAttention(nn.Module):
         self.register_buffer("blocked", blocked, persistent=False)
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-        """The same shape."""
+        """Features of the same shape."""
         if self.shift:
             x = x.roll((-self.shift, -self.shift), dims=(1, 2))
         windows = _windows(x, self.window)
@@ -117,7 +117,7 @@ class SwinBlock(nn.Module):
         self.drop = DropPath(drop)
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-        """The same shape."""
+        """Features of the same shape."""
         x = x + self.drop(self.attention(self.norm1(x)))
         y: Tensor = x + self.drop(self.mlp(self.norm2(x)))
         return y

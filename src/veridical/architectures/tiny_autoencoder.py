@@ -52,7 +52,7 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The same shape, never negative."""
+        """Features of the same shape, never negative."""
         if self.pool is not None:
             x = x + self.pool(x)
         return torch.relu(x + self.conv(x))

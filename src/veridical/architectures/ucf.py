@@ -94,7 +94,7 @@ def reconstruction_loss(
 def triplet_loss(
     anchor: Float[Tensor, "b n"], positive: Float[Tensor, "b n"], negative: Float[Tensor, "b n"]
 ) -> Float[Tensor, ""]:
-    """How much nearer than `MARGIN` the negatives are, beyond the positives; Euclidean, mean.
+    """The mean by which negatives are nearer than `MARGIN` beyond the positives; Euclidean.
 
     >>> anchor, positive, negative = torch.tensor([[0.0]]), torch.tensor([[1.0]]), torch.tensor([[1.5]])
     >>> round(triplet_loss(anchor, positive, negative).item(), 3)
@@ -275,7 +275,7 @@ class Scorer(nn.Module):
         self.forgery, self.shared_half, self.shared_head = model.forgery, model.shared_half, model.shared_head
 
     def forward(self, pixels: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, " b"]:
-        """The same logits as `UCF`."""
+        """Logits of `UCF`."""
         return _score(pixels, self.forgery, self.shared_half, self.shared_head)
 
 

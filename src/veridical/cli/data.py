@@ -54,7 +54,7 @@ def list_data(format: str) -> None:
 @click.argument("name")
 @format_option
 def info(name: str, format: str) -> None:
-    """What the source NAME is, its licence, where to get it, and the layout that is expected."""
+    """Describe the source NAME: its licence, where to get it, and the layout that is expected."""
     from dataclasses import asdict
 
     from veridical.cli._printing import print_json, print_table

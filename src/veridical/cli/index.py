@@ -115,7 +115,7 @@ def merge(others: tuple[str, ...], chosen: str | None) -> None:
 @_index
 @format_option
 def query(pictures: tuple[str, ...], chosen: str | None, format: str) -> None:
-    """What an index knows that looks like PICTURE: a file, a folder or a glob."""
+    """Name the known pictures that look like PICTURE: a file, a folder or a glob."""
     from veridical.cli._printing import print_json, print_table
     from veridical.detectors.retrieval import Retrieval
     from veridical.detectors.retrieval.index import index_path, read_index
@@ -140,7 +140,7 @@ def query(pictures: tuple[str, ...], chosen: str | None, format: str) -> None:
 @_index
 @format_option
 def info(chosen: str | None, format: str) -> None:
-    """How many pictures an index knows, by label and source."""
+    """Count the pictures that an index knows, by label and source."""
     from veridical.cli._printing import print_json, print_table
     from veridical.detectors.retrieval.index import index_path, read_index
 

@@ -54,7 +54,7 @@ def transfer(
     format: str,
     **how: Any,  # the options that open a run
 ) -> None:
-    """How SUBJECT, a detector (or with --train an experiment), judges other sets than its own.
+    """Judge other sets than its own by SUBJECT, a detector (or with --train an experiment).
 
     By set, generator, source and content. Verdicts are at 0.5.
     """

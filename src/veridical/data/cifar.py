@@ -40,7 +40,7 @@ def read_member(path: Path, member: str) -> npt.NDArray[np.uint8]:
 
 
 def _shape(path: Path) -> tuple[int, int]:
-    """How many labels a picture has, and how many pictures there are: the length of the file says which."""
+    """The number of labels of a picture, and of pictures: the length of the file says which."""
     try:
         size = path.stat().st_size
     except OSError as error:

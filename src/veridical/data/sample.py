@@ -35,10 +35,10 @@ class Sample:
 
     @property
     def name(self) -> str:
-        """Where the picture is: unlike `path`, different for the pictures of a file that holds many."""
+        """The picture's place: unlike `path`, different for the pictures of a file that holds many."""
         return f"{self.path}#{self.member}" if self.member else str(self.path)
 
     @property
     def stratum(self) -> str:
-        """What balanced sampling balances over: the generator of a fake, the source of a real."""
+        """The group that balanced sampling balances over: the generator of a fake, the source of a real."""
         return self.generator if self.label is Label.FAKE else self.source

@@ -105,7 +105,7 @@ def file_sha256(path: Path) -> str:
 
 
 def counts(samples: Sequence[Sample]) -> tuple[int, int]:
-    """How many are real, how many fake."""
+    """The numbers of reals and fakes."""
     fakes = sum(s.label is Label.FAKE for s in samples)
     return len(samples) - fakes, fakes
 

@@ -46,7 +46,7 @@ _SYNTAX = re.compile(r"(?P<source>[^?]+)\?fake=(?P<fake>[^?]+)")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a name says: a repository or folder, its revision, and which labels mean fake."""
+    """A checkpoint by name: a repository or folder, its revision, and which labels mean fake."""
 
     source: str
     revision: str
@@ -89,7 +89,7 @@ class HubDetector:
 
 
 def parse(argument: str) -> Checkpoint:
-    """What stands after `hub:`. Raises `UnknownModelError` for another syntax.
+    """The parts of what stands after `hub:`. Raises `UnknownModelError` for another syntax.
 
     >>> parse("owner/name@v1?fake=Fake,artificial")
     Checkpoint(source='owner/name', revision='v1', fake=('Fake', 'artificial'))

@@ -1,4 +1,4 @@
-"""What a picture shows, in words: four beginnings of sentences, each of which the model ends in turn.
+"""Captions of what a picture shows: four beginnings of sentences, each of which the model ends in turn.
 
 The model reads the picture and what it has said so far. BLIP-2: Junnan Li, Dongxu Li, Silvio Savarese,
 Steven Hoi: BLIP-2: Bootstrapping Language-Image Pre-training with Frozen Image Encoders and Large Language
@@ -46,7 +46,7 @@ class Captioner:
         self._device = device
 
     def caption(self, pixels: npt.NDArray[np.uint8]) -> str:
-        """What the picture, uint8 (h, w, 3), shows: up to four sentences. Always the same for a picture.
+        """A caption of the picture, uint8 (h, w, 3): up to four sentences. Always the same for a picture.
 
         Raises `ModelError` when the model cannot be loaded.
         """
@@ -81,7 +81,7 @@ class Captioner:
 
 
 def said_with(said: str, beginning: str, ending: str) -> str:
-    """What was said with one more sentence; without it, if the model had nothing to add.
+    """The caption so far with one more sentence; without it, if the model had nothing to add.
 
     >>> said_with("An image of a cat.", "The setting is", " a sofa, ")
     'An image of a cat. The setting is a sofa.'

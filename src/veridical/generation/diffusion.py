@@ -38,7 +38,7 @@ _INDEX = "model_index.json"
 
 @dataclass(frozen=True)
 class Motion:
-    """What a repository holds that moves the pictures of `base`, a model for them, and is none by itself.
+    """A repository's file that moves the pictures of `base`, a model for them, and is none by itself.
 
     `channels` are those of the adapter's blocks, `groups` those of its normalisations.
     """
@@ -155,7 +155,7 @@ class Diffusion:
 
 
 def arguments(model: DiffusionModel, seed: int) -> dict[str, object]:
-    """What a pipeline is called with beside the prompt; the seed draws the number of steps."""
+    """Arguments of a pipeline beside the prompt; the seed draws the number of steps."""
     steps = random.Random(seed).randint(*model.steps) if model.steps else None
     height, width = model.size or (None, None)
     asked = {

@@ -15,7 +15,7 @@ from veridical.generation.prompts import PromptWriter
 
 @dataclass(frozen=True)
 class Fake:
-    """What was made, uint8 (h, w, 3), and what was said on the way; `caption` is empty if none was needed."""
+    """A fake picture, uint8 (h, w, 3), and what was said on the way; `caption` is empty if none was needed."""
 
     pixels: npt.NDArray[np.uint8]
     caption: str

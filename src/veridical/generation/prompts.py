@@ -38,7 +38,7 @@ NEW_TOKENS = 80
 
 
 class PromptWriter(Protocol):
-    """What makes a prompt; `reads_caption` is false for one that never looks at the caption."""
+    """A writer of prompts; `reads_caption` is false for one that never looks at the caption."""
 
     name: str
     reads_caption: bool
@@ -303,7 +303,7 @@ class MagicPrompt:
 
 
 def up_to_comma(text: str) -> str:
-    """What stands before the first comma, semicolon or end of line.
+    """The text before the first comma, semicolon or end of line.
 
     >>> up_to_comma("A photorealistic scene of a market; trending, 4k")
     'A photorealistic scene of a market'

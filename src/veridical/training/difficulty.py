@@ -1,4 +1,4 @@
-"""How hard a set is: the validation AUROC of an experiment at every few steps of its first epoch.
+"""Difficulty of a set: the validation AUROC of an experiment at every few steps of its first epoch.
 
 An easy set, or one with a shortcut, is learned in the first hundred pictures; a hard one is not learned in an
 epoch.

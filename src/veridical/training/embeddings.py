@@ -48,7 +48,7 @@ Record = npt.NDArray[np.float16]
 
 @dataclass(frozen=True)
 class Views:
-    """What is embedded of a picture: the views that a bundle with `input` takes of it.
+    """Views of a picture that are embedded: those that a bundle with `input` takes of it.
 
     With an `augmentation` it is `copies` random views instead, a function of `seed`, the file and the number
     of the copy, whatever else is embedded with it. `reconstruct` names what each crop goes through before it is
@@ -72,7 +72,7 @@ class Views:
         return " ".join(parts)
 
     def forge(self, device: str) -> Forge | None:
-        """What makes a fake of a crop."""
+        """The function that makes a fake of a crop."""
         return load_forge(self.reconstruct, device) if self.reconstruct else None
 
     def of(self, sample: Sample, key: str, forge: Forge | None = None) -> list[npt.NDArray[np.uint8]]:

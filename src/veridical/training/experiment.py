@@ -112,7 +112,7 @@ class Head(Steps):
 
     @property
     def unread(self) -> frozenset[str]:
-        """What belongs to the other solver."""
+        """The names of the other solver."""
         if self.solver == "logistic":
             return frozenset(field.name for field in dataclasses.fields(Steps))
         return frozenset({"inverse_penalty", "folds", "weigh_by"})
@@ -246,7 +246,7 @@ def _values(part: DataclassInstance, but: Collection[str] = ()) -> dict[str, obj
 
 
 def _settings(experiment: Experiment) -> dict[str, object]:
-    """What `build` takes, with the defaults where the experiment says nothing."""
+    """Arguments of `build`, with the defaults where the experiment says nothing."""
     parameters = inspect.signature(architecture(experiment.architecture).build).parameters.values()
     return {p.name: experiment.settings.get(p.name, p.default) for p in parameters}
 

@@ -55,7 +55,7 @@ class Passed:
 
 
 def pass_audit(experiment: Experiment, samples: Sequence[Sample], run: Run) -> Passed:
-    """What `samples`, all that an experiment trains on and validates with, fail in their audit.
+    """The audit of `samples`, all that an experiment trains on and validates with.
 
     Raises `DataError`: `kept_back`; and `shortcuts` if they fail and the run does not accept that. Then nothing
     is written. Of several processes only the first asks.
@@ -85,7 +85,7 @@ def pass_audit(experiment: Experiment, samples: Sequence[Sample], run: Run) -> P
 
 
 def views_of(experiment: Experiment) -> Augmentation:
-    """What pictures go through before the network sees them: for a head on untouched views, a cut alone."""
+    """The way of pictures to the network in training: for a head on untouched views, a cut alone."""
     fit, input = experiment.fit, experiment.input
     if isinstance(fit, Head) and (fit.views or not fit.copies):
         resize = input.size if input.kind == "resize" else 0
@@ -98,7 +98,7 @@ def _view(experiment: Experiment) -> str:
 
 
 def _question(view: str, samples: Sequence[Sample]) -> str:
-    """What an audit depends on, as one hash; of the files it takes the manifest's word."""
+    """Everything that an audit depends on, as one hash; of the files it takes the manifest's word."""
     rows = sorted(f"{s.name} {s.sha256} {int(s.label)} {s.split} {s.group} {s.box} {s.prompt}" for s in samples)
     whole = "\n".join([view, *rows])
     return hashlib.sha256(whole.encode(errors="surrogateescape")).hexdigest()

@@ -65,7 +65,7 @@ class Embedded:
         return np.array([int(sample.label) for sample in self.samples])
 
     def auroc(self, logits: npt.NDArray[np.float64]) -> float:
-        """Of the logits of all views, averaged over the views of each sample."""
+        """The AUROC of the logits of all views, averaged over the views of each sample."""
         return auroc(self.labels, self.embeddings.per_sample(logits))
 
 

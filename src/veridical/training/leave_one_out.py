@@ -42,7 +42,7 @@ _FEWEST_PUBLISHERS = 3
 
 @dataclass(frozen=True)
 class Fold:
-    """What is trained on, what chooses the epoch, what is judged; `unused` counts the rest."""
+    """One part to train on, one to choose the epoch by, one to judge; `unused` counts the rest."""
 
     name: str
     train: tuple[Sample, ...]
@@ -162,7 +162,7 @@ def _divide(
 
 
 def _key(sample: Sample, key: Key) -> str:
-    """What a sample is held out by; empty for the reals where generators are left out."""
+    """The name that a sample is held out by; empty for the reals where generators are left out."""
     match key:
         case "generator":
             return sample.generator

@@ -39,7 +39,7 @@ from veridical.training.tuning import merged, open_for_training, set_training_mo
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """How to run an experiment, as opposed to what it is: none of this may change what is learned.
+    """Circumstances of an experiment, as opposed to what it is: none of this may change what is learned.
 
     `save_every`, `log_every` and `validate_every` count steps; the last adds validations inside an epoch to the
     log (0: none). `say` gets one line of progress for a person. Of several `processes` the first one writes.

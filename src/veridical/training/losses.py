@@ -1,4 +1,4 @@
-"""What a step minimises: cross-entropy, or the loss that an architecture brings along; and on which rows.
+"""Losses that a step minimises, cross-entropy or the architecture's own, and the rows it does so on.
 
 An architecture that wants another loss defines `training_loss`, see `veridical.architectures`.
 """

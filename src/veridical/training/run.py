@@ -128,7 +128,7 @@ def _require_what_heads_can(experiment: Experiment, run: Run, start: Path | None
 
 
 def splits_of(experiment: Experiment) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    """What is trained on and what validates: of every set its own splits, or a part held out."""
+    """Samples to train on and to validate with: of every set its own splits, or a part held out."""
     sets = [read_samples(data) for data in data_sets(experiment.data)]
     if experiment.val_data:
         others = [read_samples(data) for data in data_sets(experiment.val_data)]
@@ -143,7 +143,7 @@ def splits_of(experiment: Experiment) -> tuple[Sequence[Sample], Sequence[Sample
 
 
 def drawn(train_set: Sequence[Sample], experiment: Experiment) -> Sequence[Sample]:
-    """What an experiment uses of its training samples."""
+    """The training samples that an experiment uses."""
     train_set = draw(train_set, reals=experiment.num_reals, fakes=experiment.num_fakes, seed=experiment.seed)
     return truncate(train_set, seed=experiment.seed) if experiment.balance == "truncate" else train_set
 
@@ -172,7 +172,7 @@ def _as(split: str, sample: Sample) -> Sample:
 
 
 def _to_nobody(line: str) -> None:
-    """What the other processes of several say."""
+    """Say nothing, as all but the first of several processes."""
 
 
 def _require_apart(train_set: Sequence[Sample], val_set: Sequence[Sample]) -> None:

@@ -30,7 +30,7 @@ __all__ = [
 
 
 class Source(Protocol):
-    """What a file of this folder gives."""
+    """A file of this folder."""
 
     INFO: SourceInfo
 

@@ -1,4 +1,4 @@
-"""What CIFAR-10 and CIFAR-100 have in common: batches of real pictures, and where the archive is."""
+"""Common to CIFAR-10 and CIFAR-100: batches of real pictures, and where the archive is."""
 
 from __future__ import annotations
 

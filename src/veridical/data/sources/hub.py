@@ -85,7 +85,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class _Record:
-    """What a folder holds of a set: `files` were chosen under the limit, those of `done` are unpacked."""
+    """State of a folder with a set: `files` were chosen under the limit, those of `done` are unpacked."""
 
     repository: str
     commit: str

@@ -78,7 +78,7 @@ class Retrieval:
         return score_frames(medium, self._score, self.card)
 
     def find(self, image: Pixels) -> list[Match]:
-        """What the index knows that looks like this picture, the nearest first."""
+        """Known pictures that look like this one, the nearest first."""
         by_pdq = pdq(image) if self._index.has_pdq else None
         return self._find(dhash(image), by_pdq, embed(image) if self._index.has_embeddings else None)
 
@@ -139,6 +139,6 @@ def load(argument: str) -> Retrieval:
 
 
 def names() -> list[str]:
-    """What `load` finds by name on this machine."""
+    """Indexes that `load` finds by name on this machine."""
     default = [""] if index_path(None).is_file() else []
     return default + list_indexes()

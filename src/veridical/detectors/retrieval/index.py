@@ -110,7 +110,7 @@ class Index:
         return map(self._entry, range(len(self)))
 
     def counts(self) -> dict[tuple[Label, str], int]:
-        """How many entries of each label and source."""
+        """The number of entries of each label and source."""
         keys = self._arrays["label"].astype(np.int64) << 32 | self._arrays["source"].astype(np.int64)
         found, numbers = np.unique(keys, return_counts=True)
         return {
@@ -239,7 +239,7 @@ def read_hash_list(path: Path, label: Label) -> Iterator[KnownPicture]:
 
 
 def _place(owners: Array, row: int) -> int | None:
-    """Where the owner `row` is in a rising list of owners."""
+    """The place of the owner `row` in a rising list of owners."""
     place = int(np.searchsorted(owners, np.uint32(row)))
     return place if place < len(owners) and int(owners[place]) == row else None
 

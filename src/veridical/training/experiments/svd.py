@@ -1,4 +1,4 @@
-"""What is left of 16x16 blocks without their one and their four strongest singular parts.
+"""Rest of 16x16 blocks without their one and their four strongest singular parts.
 
 The tool is Eckart, Young, The approximation of one matrix by another of lower rank, Psychometrika 1936; the
 residual as a feature is an idea from research notes without a paper; the network on it and this recipe
