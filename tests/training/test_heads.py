@@ -268,8 +268,11 @@ def test_untouched_views_over_the_picture_stand_beside_the_augmented_ones(
 
     monkeypatch.setattr(heads, "embed_views", watched)
     heads.fit(logistic(copies=2, views=5), *splits(folder), Run(tmp_path, say=quiet))
-    kinds = [(views.augmentation is not None, views.copies, views.input.count) for views in asked]
-    assert kinds == [(True, 2, 1), (False, 1, 5), (False, 1, 1)]  # the last is how the bundle will judge
+    kinds = [
+        (views.augmentation is not None, views.copies, views.input.kind, views.input.count) for views in asked
+    ]
+    assert kinds[:2] == [(True, 2, "crops", 1), (False, 1, "spread", 5)]
+    assert kinds[2] == (False, 1, "crops", 1)  # as the bundle will judge
 
 
 def test_standardisation_is_folded_exactly() -> None:

@@ -101,20 +101,6 @@ class Embeddings:
         return means
 
 
-def embed(
-    samples: Sequence[Sample],
-    backbone: str,
-    *,
-    blocks: Sequence[int] = (),
-    device: str = "cpu",
-    workers: int = 1,
-    say: Callable[[str], None] = print,
-) -> Matrix:
-    """The embedding of each sample's centre view, float32 (n, d), in order."""
-    views = Views(PixelInput(kind="crops", size=settings_of(backbone).size))
-    return embed_views(samples, backbone, views, blocks=blocks, device=device, workers=workers, say=say).vectors
-
-
 def embed_views(
     samples: Sequence[Sample],
     backbone: str,

@@ -88,8 +88,8 @@ class Loop(Steps):
 class Head(Steps):
     """A head alone is trained, by `training.heads`, on embeddings of a tower that stays as it was published.
 
-    Of each picture `copies` augmented views are embedded, and `views` untouched ones spread over it (neither:
-    the views of the bundle). The `solver` is `adam`, by steps, or `logistic` regression with the
+    Of each picture `copies` augmented views are embedded, and at most `views` untouched ones spread over it
+    (neither: the views of the bundle). The `solver` is `adam`, by steps, or `logistic` regression with the
     `inverse_penalty` (0: validation chooses one); there a share `reconstructed` of the fakes' weight is
     reconstructions.
 

@@ -300,9 +300,10 @@ def _training_views(
     outline: Probe, experiment: Experiment, samples: Sequence[Sample], augmented: Views, run: Run
 ) -> Embedded:
     """The augmented copies of each sample and its untouched views beside them."""
-    settings = experiment.head
-    count = settings.views or experiment.input.count
-    untouched = Views(dataclasses.replace(experiment.input, count=count))
+    settings, input = experiment.head, experiment.input
+    if settings.views and input.kind != "resize":
+        input = dataclasses.replace(input, kind="spread", count=settings.views)
+    untouched = Views(input)
     kinds = [augmented] if settings.copies else []
     kinds += [untouched] if settings.views or not settings.copies else []
     found = [_embedded(outline, samples, views, run).embeddings for views in kinds]
