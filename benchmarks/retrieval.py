@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from veridical.data.perturbations import Pixels, jpeg, resize, webp
 from veridical.data.samples import Sample, load_pixels, read_samples
-from veridical.detectors._clip import embed
 from veridical.detectors.retrieval import (
     DHASH_RADIUS,
     LEAST_COSINE,
@@ -34,9 +33,10 @@ from veridical.detectors.retrieval import (
     LEAST_PDQ_QUALITY,
     PDQ_RADIUS,
 )
+from veridical.detectors.retrieval.embedding import embed
+from veridical.detectors.retrieval.index import Index, read_hash_list, read_index, write_index
 from veridical.evaluation.intervals import wilson
 from veridical.media.fingerprint import PDQ, detail, dhash, pdq
-from veridical.models.index import Index, read_hash_list, read_index, write_index
 from veridical.results import Label
 
 # Photographs that neither come from the listed sets nor were picked from the open web, where copies are usual.

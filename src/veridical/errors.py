@@ -78,7 +78,7 @@ class ModelError(VeridicalError):
     Codes: `malformed_bundle`, `hash_mismatch`, `unsafe_checkpoint`, `malformed_checkpoint`,
     `checkpoint_mismatch`, `unsafe_graph`, `non_finite_parameters`, `self_test_failed`, `offline`,
     `missing_backbone`, `export_mismatch`, `unsupported_export`, `gate_failed`, `missing_index`,
-    `malformed_index`, `malformed_recipe`, `out_of_memory`.
+    `malformed_index`, `malformed_recipe`, `out_of_memory`, `data_mismatch`.
     """
 
     code = "malformed_bundle"
@@ -94,7 +94,8 @@ class DataError(VeridicalError):
     """A data set that cannot be used as it is.
 
     Codes: `bad_manifest`, `not_found`, `unreadable_sample`, `too_small`, `empty_split`, `one_class`,
-    `bad_predictions`, `unknown_source`, `bad_batch`, `unsafe_pickle`, `bad_download`, `shortcuts`.
+    `bad_predictions`, `unknown_source`, `bad_batch`, `bad_download`, `shortcuts`, `kept_back`,
+    `not_audited`, `too_few_samples`, `overlapping_splits`.
     """
 
     code = "bad_manifest"

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from veridical.architectures import clip
-from veridical.architectures.clip import AttentionPool, Block, Settings, Tower
+from veridical.architectures.clip import AttentionPool, Tower, TowerSettings, TransformerBlock
 
 FAMILIES: list[clip.Family] = ["clip", "dinov2", "siglip"]
 
 
-def small(family: clip.Family) -> Settings:
-    return Settings(
+def small(family: clip.Family) -> TowerSettings:
+    return TowerSettings(
         family, width=24, depth=3, heads=3, patch=4, size=12, projection=8 if family == "clip" else 0
     )
 
@@ -38,7 +38,7 @@ def test_the_towers_have_the_published_numbers_of_parameters() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_block_is_a_transformer_encoder_layer_with_the_norm_first(family: clip.Family) -> None:
     torch.manual_seed(0)
-    block = Block(small(family)).eval()
+    block = TransformerBlock(small(family)).eval()
     activations: dict[clip.Family, Callable[[torch.Tensor], torch.Tensor]] = {
         "clip": clip.quick_gelu,
         "dinov2": nn.functional.gelu,

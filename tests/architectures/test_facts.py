@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import veridical.architectures
-from veridical.architectures._facts import FACTS, PARTS, Facts
+from veridical.architectures.facts import FACTS, PARTS, Facts
 
 
 def count(name: str, **settings: object) -> tuple[int, int]:

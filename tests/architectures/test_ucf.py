@@ -94,7 +94,7 @@ def test_features_apart_by_more_than_the_margin_cost_nothing() -> None:
 
 
 def test_the_total_is_the_published_sum() -> None:
-    losses = ucf.Losses(*(torch.tensor(float(n)) for n in (1, 2, 3, 4, 5)))
+    losses = ucf.UCFLosses(*(torch.tensor(float(n)) for n in (1, 2, 3, 4, 5)))
     assert losses.total.item() == pytest.approx(1 + 0.1 * 2 + 0.3 * (3 + 4) + 0.05 * 5)
 
 

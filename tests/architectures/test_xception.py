@@ -42,7 +42,7 @@ def test_features_are_a_thirty_second_of_the_picture() -> None:
 
 
 def test_a_block_without_stride_adds_to_its_input() -> None:
-    block = xception.Block((4, 4, 4, 4), stride=1).eval()
+    block = xception.SeparableBlock((4, 4, 4, 4), stride=1).eval()
     for parameter in block.body.parameters():
         nn.init.zeros_(parameter)
     x = torch.randn(1, 4, 5, 5)

@@ -19,12 +19,12 @@ Run = Callable[..., CompletedProcess[str]]
 EXPERIMENT = """
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="tiny", architecture="npr", description="d", paper=Paper("a", "t", "v", "u"), licence="MIT",
-    input=PixelInput(kind="crops", size=32), augmentation=Augmentation(crop=32), epochs=1,
-    batch_size=16, lr=1e-3,
+    input=PixelInput(kind="crops", size=32), augmentation=Augmentation(crop=32),
+    fit=Loop(epochs=1, batch_size=16, lr=1e-3),
 )
 """
 

@@ -43,6 +43,11 @@ def test_a_manifest_gives_labels_splits_and_boxes(tmp_path: Path) -> None:
     assert counts(read_samples(path)) == (1, 1)
 
 
+def test_a_manifest_says_whether_a_picture_is_like_a_photograph(tmp_path: Path) -> None:
+    rows = [{"path": "a.png", "label": "real", "photo_like": "mixed"}, {"path": "b.png", "label": "real"}]
+    assert [sample.photo_like for sample in read_samples(manifest(tmp_path, rows))] == ["mixed", ""]
+
+
 def test_a_manifest_says_under_which_licence_a_picture_is_where_it_knows(tmp_path: Path) -> None:
     rows = [{"path": "a.png", "label": "real", "licence": licence} for licence in ("CC-BY", "")]
     assert [sample.licence for sample in read_samples(manifest(tmp_path, rows))] == ["CC-BY", ""]

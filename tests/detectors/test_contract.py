@@ -19,13 +19,13 @@ from veridical.detectors.bundle import BundleDetector
 from veridical.detectors.fusion import FusionRecipe, Member
 from veridical.detectors.mixture import DetectorGate, MixtureRecipe
 from veridical.detectors.recipes import Part
+from veridical.detectors.retrieval.index import KnownPicture, write_index
 from veridical.errors import MediaError
 from veridical.evaluation.predictions import predict
 from veridical.media import Image
 from veridical.media.fingerprint import dhash
 from veridical.models.bundle import Bundle
 from veridical.models.card import Calibration
-from veridical.models.index import Entry, write_index
 from veridical.results import Label, Score, Thresholds, Verdict
 from veridical.verdict import VIEWS_DISAGREE
 
@@ -58,7 +58,7 @@ def make(kind: str, folder: Path, bundle: Bundle) -> str:
         case "mixture":
             (folder / "recipe.json").write_bytes(mixture_of(bundle).to_json())
         case "retrieval":
-            known = Entry(dhash(picture(256, 300)), Label.FAKE, "s", "n")
+            known = KnownPicture(dhash(picture(256, 300)), Label.FAKE, "s", "n")
             write_index(folder / "known.index", [known])
             return f"retrieval:{folder / 'known.index'}"
         case _:

@@ -9,15 +9,21 @@ import pytest
 
 from veridical.analysis import judge
 from veridical.data.perturbations import jpeg, resize
-from veridical.detectors import _clip, list_detectors, load_detector
-from veridical.detectors._clip import embed
-from veridical.detectors.retrieval import FALSE_HIT_ENTRIES, LEAST_COSINE, Retrieval
+from veridical.detectors import list_detectors, load_detector
+from veridical.detectors.retrieval import FALSE_HIT_ENTRIES, LEAST_COSINE, Retrieval, embedding
+from veridical.detectors.retrieval.embedding import embed
+from veridical.detectors.retrieval.index import (
+    EMBEDDING_LENGTH,
+    KnownPicture,
+    index_path,
+    read_index,
+    write_index,
+)
 from veridical.errors import MissingExtraError, ModelError
 from veridical.explanation.facts import fact_in_words
 from veridical.extras import install_command
 from veridical.media import Image
 from veridical.media.fingerprint import dhash, pdq
-from veridical.models.index import EMBEDDING_LENGTH, Entry, index_path, read_index, write_index
 from veridical.models.wheels import CLIP_VIT_B16
 from veridical.results import Label, Score, Verdict
 
@@ -29,10 +35,10 @@ def picture(seed: int, side: int = 400) -> np.ndarray:
     return resize(np.random.default_rng(seed).integers(0, 256, (11, 13, 3), np.uint8), side / 12)
 
 
-def entry(seed: int, label: Label, *, with_pdq: bool = False) -> Entry:
+def entry(seed: int, label: Label, *, with_pdq: bool = False) -> KnownPicture:
     pixels = picture(seed)
     hashed = pdq(pixels).hash if with_pdq else None
-    return Entry(dhash(pixels), label, "album", f"{seed}.jpg", hashed)
+    return KnownPicture(dhash(pixels), label, "album", f"{seed}.jpg", hashed)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +47,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VERIDICAL_INDEX", raising=False)
 
 
-def knowing(*entries: Entry) -> Retrieval:
+def knowing(*entries: KnownPicture) -> Retrieval:
     write_index(index_path("known"), entries)
     return Retrieval(read_index(index_path("known")))
 
@@ -100,7 +106,7 @@ def test_a_picture_that_looks_like_real_and_ai_ones_alike_gets_no_verdict() -> N
 
 def test_a_flat_picture_is_never_known_though_its_hash_is_in_the_index() -> None:
     flat = np.full((64, 64, 3), 200, np.uint8)
-    assert score_of(knowing(Entry(dhash(flat), Label.REAL, "s", "n")), flat).probability == 0.5
+    assert score_of(knowing(KnownPicture(dhash(flat), Label.REAL, "s", "n")), flat).probability == 0.5
 
 
 def test_the_larger_the_index_the_less_certain_a_hit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +182,7 @@ def test_a_mirrored_copy_is_named_by_its_embedding_but_decides_nothing(network: 
     known = np.asarray(PIL.Image.open(EXAMPLES / "real_coffee.png").convert("RGB"))
     other = np.asarray(PIL.Image.open(EXAMPLES / "real_astronaut.png").convert("RGB"))
     entries = [
-        Entry(dhash(each), Label.REAL, "album", name, embedding=embed(each))
+        KnownPicture(dhash(each), Label.REAL, "album", name, embedding=embed(each))
         for name, each in (("coffee", known), ("astronaut", other))
     ]
     detector = knowing(*entries)
@@ -202,9 +208,9 @@ def test_without_the_network_an_index_with_embeddings_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("VERIDICAL_CLIP_WHEEL", str(tmp_path / "nowhere.whl"))
-    _clip._session.cache_clear()
+    embedding._session.cache_clear()
     direction = np.eye(1, EMBEDDING_LENGTH, dtype="<f2").tobytes()
-    detector = knowing(Entry(1, Label.REAL, "album", "a", embedding=direction))
+    detector = knowing(KnownPicture(1, Label.REAL, "album", "a", embedding=direction))
     with pytest.raises(ModelError, match=r"nowhere\.whl gives no") as caught:
         detector.find(picture(1))
     assert "pip install" in (caught.value.hint or "")

@@ -16,8 +16,8 @@ import transformers
 
 from veridical.errors import ModelError, UnknownModelError
 from veridical.generation import prompts
-from veridical.generation._checkpoints import silently
 from veridical.generation.prompts import WRITERS, ChatWriter, MagicPrompt, find_writer, up_to_comma
+from veridical.models.pretrained import silently
 from veridical.models.wheels import SMOLLM2
 
 CAPTION = "a man riding a wave. The setting is the ocean. The image type/style is a photograph."
@@ -54,7 +54,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = transformers.LlamaForCausalLM(config)
     model.generation_config.update(do_sample=True, temperature=0.6, top_p=0.9)
-    with silently():
+    with silently("transformers"):
         model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
@@ -68,7 +68,7 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vocab_size=101, n_embd=16, n_layer=1, n_head=2, n_positions=128, bos_token_id=0, eos_token_id=0
     )
     torch.manual_seed(0)
-    with silently():
+    with silently("transformers"):
         transformers.GPT2LMHeadModel(config).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder

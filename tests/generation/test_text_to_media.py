@@ -21,10 +21,9 @@ import transformers
 
 from veridical.errors import MissingExtraError, ModelError, SourceError, UnknownModelError
 from veridical.extras import install_command
-from veridical.generation import _checkpoints, text_to_image, text_to_video
-from veridical.generation._diffusion import Diffusion, DiffusionModel, Motion, arguments, find
-from veridical.generation.text_to_image import TextToImage
-from veridical.generation.text_to_video import TextToVideo
+from veridical.generation import text_to_image, text_to_video
+from veridical.generation.diffusion import Diffusion, DiffusionModel, Motion, arguments, find
+from veridical.models import pretrained
 
 TABLES = text_to_image.MODELS | text_to_video.MODELS
 PROMPT = "a cat on a mat, photo"
@@ -229,7 +228,7 @@ def saved(pipeline: str, folder: Path) -> DiffusionModel:
     """A tiny one on disk, as it is found again and asked for little."""
     make, little = SMALL[pipeline]
     torch.manual_seed(0)
-    with _checkpoints.silently():
+    with pretrained.silently("diffusers", "transformers"):
         make().save_pretrained(folder)
     table = text_to_video.MODELS if "frames" in little else text_to_image.MODELS
     return dataclasses.replace(find(str(folder), table), steps=(2, 2), **little)
@@ -242,14 +241,14 @@ def test_every_pipeline_runs_from_a_folder_and_a_seed_makes_the_same_again(
     model = saved(pipeline, tmp_path / "tiny")
     assert model.name == "tiny"
     diffusion = Diffusion(model)
-    made = diffusion.run(PROMPT, 1)
+    made = diffusion.make(PROMPT, seed=1)
     assert made.dtype == np.uint8
     assert model.size is not None
     assert made.shape == (*((model.frames,) if model.frames else ()), *model.size, 3)
     assert made.std() > 1
-    assert np.array_equal(made, Diffusion(model).run(PROMPT, 1))
-    assert not np.array_equal(made, diffusion.run(PROMPT, 2))
-    assert not np.array_equal(made, diffusion.run("two dogs", 1))
+    assert np.array_equal(made, Diffusion(model).make(PROMPT, seed=1))
+    assert not np.array_equal(made, diffusion.make(PROMPT, seed=2))
+    assert not np.array_equal(made, diffusion.make("two dogs", seed=1))
 
 
 def test_pixels_are_those_that_the_pipeline_itself_would_save(tmp_path: Path) -> None:
@@ -259,7 +258,7 @@ def test_pixels_are_those_that_the_pipeline_itself_would_save(tmp_path: Path) ->
     picture = pipeline(
         PROMPT, num_inference_steps=2, height=32, width=64, generator=torch.Generator().manual_seed(5)
     ).images[0]
-    assert np.array_equal(TextToImage(model).make(PROMPT, seed=5), np.asarray(picture))
+    assert np.array_equal(Diffusion(model).make(PROMPT, seed=5), np.asarray(picture))
 
 
 def test_the_tables_name_the_models_of_the_subnet() -> None:
@@ -323,9 +322,9 @@ def test_animatediff_joins_a_model_for_pictures_and_a_file_of_motion(offline_cac
         size=(32, 32),
         frames=2,
     )
-    video = TextToVideo(model)
+    video = Diffusion(model)
     assert video.make(PROMPT, seed=0).shape == (2, 32, 32, 3)
-    assert video._diffusion._loaded.scheduler.config.timestep_spacing == "trailing"
+    assert video._loaded.scheduler.config.timestep_spacing == "trailing"
 
 
 def test_a_model_in_the_cache_of_its_hub_is_loaded_offline_in_the_variant_that_is_there(
@@ -343,14 +342,14 @@ def test_a_model_in_the_cache_of_its_hub_is_loaded_offline_in_the_variant_that_i
         steps=(2, 2),
         size=(32, 32),
     )
-    assert TextToImage(model).make(PROMPT, seed=0).shape == (32, 32, 3)
+    assert Diffusion(model).make(PROMPT, seed=0).shape == (32, 32, 3)
 
 
 @pytest.mark.usefixtures("offline_cache")
 @pytest.mark.parametrize("name", TABLES)
 def test_what_was_not_downloaded_is_an_error_of_ours_while_offline(name: str) -> None:
     with pytest.raises(ModelError) as caught:
-        Diffusion(TABLES[name]).run(PROMPT, 0)
+        Diffusion(TABLES[name]).make(PROMPT, seed=0)
     assert caught.value.code == "offline"
     assert "VERIDICAL_OFFLINE" in (caught.value.hint or "")
 
@@ -377,7 +376,7 @@ def test_parameters_as_pickle_are_not_opened(tmp_path: Path) -> None:
     torch.save(safetensors.torch.load_file(unet), unet.with_suffix(".bin"))
     unet.unlink()
     with pytest.raises(ModelError) as caught:
-        TextToImage(model).make(PROMPT, seed=0)
+        Diffusion(model).make(PROMPT, seed=0)
     assert caught.value.code == "unsafe_checkpoint"
 
 
@@ -385,7 +384,7 @@ def test_a_pipeline_without_one_of_its_networks_is_an_error_of_ours(tmp_path: Pa
     model = saved("StableDiffusionPipeline", tmp_path)
     (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(ModelError) as caught:
-        TextToImage(model).make(PROMPT, seed=0)
+        Diffusion(model).make(PROMPT, seed=0)
     assert caught.value.code == "malformed_checkpoint"
 
 
@@ -396,7 +395,7 @@ def test_numbers_that_are_not_finite_never_become_a_picture(tmp_path: Path) -> N
     tensors["decoder.conv_out.bias"][:] = float("nan")
     safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
     with pytest.raises(ModelError) as caught:
-        TextToImage(model).make(PROMPT, seed=0)
+        Diffusion(model).make(PROMPT, seed=0)
     assert caught.value.code == "non_finite_parameters"
 
 
@@ -409,7 +408,7 @@ def test_a_picture_that_the_model_withholds_is_not_taken_for_black(tmp_path: Pat
 
     diffusion.__dict__["_loaded"] = withhold
     with pytest.raises(SourceError) as caught:
-        diffusion.run(PROMPT, 0)
+        diffusion.make(PROMPT, seed=0)
     assert caught.value.code == "blocked"
 
 
@@ -421,5 +420,5 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(monkeypatch: p
 
 
 def test_half_precision_is_for_devices_that_compute_in_it() -> None:
-    assert _checkpoints.number_format("cpu", "float16") is torch.float32
-    assert _checkpoints.number_format("cpu", "bfloat16") is torch.float32
+    assert pretrained.number_format("cpu", "float16") is torch.float32
+    assert pretrained.number_format("cpu", "bfloat16") is torch.float32

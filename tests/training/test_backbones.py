@@ -17,7 +17,7 @@ import torch
 from onnx import TensorProto, helper
 
 from veridical.architectures import clip
-from veridical.architectures.clip import Settings, Tower
+from veridical.architectures.clip import Tower, TowerSettings
 from veridical.errors import MissingExtraError, ModelError, UnknownModelError
 from veridical.training import backbones
 
@@ -96,7 +96,7 @@ def test_a_file_that_lacks_a_parameter_is_refused(cache: Path) -> None:
 
 
 def test_a_file_of_another_shape_is_refused(cache: Path) -> None:
-    other = Tower(Settings("clip", width=16, depth=3, heads=2, patch=32, size=224, projection=16))
+    other = Tower(TowerSettings("clip", width=16, depth=3, heads=2, patch=32, size=224, projection=16))
     write(cache / "backbones" / "clip-tiny.safetensors", other)
     with pytest.raises(ModelError, match="does not fit") as caught:
         backbones.load_backbone("clip-tiny")
@@ -170,15 +170,15 @@ def test_a_tower_gives_the_embedding_of_its_counterpart_in_transformers(
     sizes = {"num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 32}
     torch.manual_seed(0)
     if family == "clip":
-        settings = Settings("clip", width=32, depth=3, heads=2, patch=32, size=64, projection=16)
+        settings = TowerSettings("clip", width=32, depth=3, heads=2, patch=32, size=64, projection=16)
         sizes |= {"intermediate_size": 128, "image_size": 64, "patch_size": 32, "projection_dim": 16}
         theirs = transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**sizes))
     elif family == "dinov2":
-        settings = Settings("dinov2", width=32, depth=3, heads=2, patch=14, size=28)
+        settings = TowerSettings("dinov2", width=32, depth=3, heads=2, patch=14, size=28)
         sizes |= {"image_size": 70, "patch_size": 14}  # more positions than 28 pixels need: they are resized
         theirs = transformers.Dinov2Model(transformers.Dinov2Config(**sizes))
     else:
-        settings = Settings("siglip", width=32, depth=3, heads=2, patch=32, size=64)
+        settings = TowerSettings("siglip", width=32, depth=3, heads=2, patch=32, size=64)
         sizes |= {"intermediate_size": 128, "image_size": 64, "patch_size": 32}
         theirs = transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**sizes))
     for parameter in theirs.parameters():

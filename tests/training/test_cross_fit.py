@@ -16,7 +16,7 @@ from veridical.errors import ModelError, UsageError
 from veridical.evaluation.predictions import read_predictions
 from veridical.training import checkpoint, heads
 from veridical.training.cross_fit import OUT_OF_FOLD, cross_fit
-from veridical.training.experiment import Experiment, load_experiment
+from veridical.training.experiment import Experiment, Head, load_experiment, with_values
 from veridical.training.export import export, read_splits
 from veridical.training.judging import logits_of
 from veridical.training.loop import Run
@@ -29,20 +29,17 @@ EXPERIMENT = dataclasses.replace(EXPERIMENT, settings={"backbone": "clip-tiny", 
 """
 
 
+FIT = Head(solver="logistic", inverse_penalty=0.01, folds=3)
+
+
 def quiet(line: str) -> None:
     """Nobody watches."""
 
 
 def experiment(data: Path, **changes: object) -> Experiment:
-    options: dict[str, object] = {
-        "settings": {"backbone": "clip-tiny", "blocks": [1, 2]},
-        "solver": "logistic",
-        "inverse_penalty": 0.01,
-        "folds": 3,
-        "data": str(data),
-        **changes,
-    }
-    return dataclasses.replace(load_experiment("clip_linear"), **options)  # type: ignore[arg-type] # fields by name
+    tiny: dict[str, object] = {"backbone": "clip-tiny", "blocks": [1, 2]}
+    published = with_values(load_experiment("clip_linear"), **tiny, data=str(data))
+    return dataclasses.replace(published, fit=dataclasses.replace(FIT, **changes))  # type: ignore[arg-type] # by name
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +129,19 @@ def test_where_validation_chooses_there_are_no_folds(
 
 
 def test_more_than_a_head_has_no_folds(folder: Path, tmp_path: Path, tiny_backbone: str) -> None:
-    with pytest.raises(UsageError, match="only a head"):
-        run_experiment(experiment(folder, tune="norm"), Run(tmp_path, say=quiet))
+    with pytest.raises(UsageError, match="no 'folds' to set"):
+        with_values(experiment(folder), fit="loop", tune="norm", folds=3)
+    with pytest.raises(UsageError, match="more than a head"):
+        cross_fit(with_values(experiment(folder), fit="loop"), read_samples(folder), Run(tmp_path, say=quiet))
+
+
+def test_folds_never_write_a_network(
+    folder: Path, tmp_path: Path, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr(checkpoint, "save", lambda path, tensors, facts: written.append(path))
+    cross_fit(experiment(folder), [*read_samples(folder, "train"), *read_samples(folder, "val")], Run(tmp_path))
+    assert written == [tmp_path / "best.safetensors"]
 
 
 def _logits(path: Path, recipe: Experiment, samples: list[Sample], folder: Path) -> list[float]:

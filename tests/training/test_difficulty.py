@@ -1,6 +1,5 @@
 """The learning curve of the first epoch."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from veridical.errors import UsageError
 from veridical.evaluation.intervals import bootstrap
 from veridical.evaluation.metrics import auroc
 from veridical.training.difficulty import auroc_interval, learning_curve
-from veridical.training.experiment import load_experiment
+from veridical.training.experiment import load_experiment, with_values
 from veridical.training.loop import Run
 
 
@@ -28,7 +27,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def test_the_curve_has_a_point_every_few_steps_and_at_the_end(pictures: Path, tmp_path: Path) -> None:
-    experiment = dataclasses.replace(load_experiment("cifake_cnn"), batch_size=8, data=str(pictures))
+    experiment = with_values(load_experiment("cifake_cnn"), batch_size=8, data=str(pictures))
     said: list[str] = []
     run = Run(tmp_path / "runs", say=said.append)
     points = learning_curve(experiment, run, every=4)
@@ -43,9 +42,7 @@ def test_the_curve_has_a_point_every_few_steps_and_at_the_end(pictures: Path, tm
 
 
 def test_a_head_on_cached_embeddings_has_no_such_curve(tiny_backbone: str, tmp_path: Path) -> None:
-    head = dataclasses.replace(
-        load_experiment("clip_linear"), settings={"backbone": tiny_backbone, "blocks": [1]}
-    )
+    head = with_values(load_experiment("clip_linear"), backbone=tiny_backbone, blocks=[1])
     with pytest.raises(UsageError, match="no curve inside an epoch"):
         learning_curve(head, Run(tmp_path), every=2)
 

@@ -22,11 +22,12 @@ EXPERIMENT = """
 import dataclasses
 from veridical.data.loader import Augmentation
 from veridical.models.card import PixelInput
+from veridical.training.experiment import Loop
 from veridical.training.experiments.ucf import EXPERIMENT as PUBLISHED
 
 EXPERIMENT = dataclasses.replace(
     PUBLISHED, name="tiny", settings={"methods": 2, "width": 1 / 32}, input=PixelInput(kind="crops", size=64),
-    augmentation=Augmentation(crop=64), epochs=2, batch_size=8, micro_batch=MICRO_BATCH, lr=1e-3,
+    augmentation=Augmentation(crop=64), fit=Loop(epochs=2, batch_size=8, micro_batch=MICRO_BATCH, lr=1e-3),
 )
 """
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -19,10 +20,16 @@ from veridical.models.card import PixelInput
 from veridical.results import Box, Label
 from veridical.training import embeddings
 from veridical.training.backbones import load_backbone
-from veridical.training.embeddings import Views, embed, embed_views
+from veridical.training.embeddings import Matrix, Views, embed_views
 
 CENTRE = Views(PixelInput(kind="crops", size=224))
 RANDOM = Views(PixelInput(kind="crops", size=224), Augmentation(crop=224), copies=2, seed=3)
+
+
+def embed(samples: Sequence[Sample], backbone: str, **options: Any) -> Matrix:
+    """The embedding of each sample's centre view."""
+    return embed_views(samples, backbone, CENTRE, **options).vectors
+
 
 # Of bfloat16, on machines that have it; entries of the tiny backbone's embeddings are about 1.
 ROUNDING = 0.02

@@ -23,8 +23,8 @@ from veridical.media import Image
 from veridical.models.card import PixelInput
 from veridical.results import Label
 from veridical.training import checkpoint, heads
-from veridical.training.embeddings import Embeddings
-from veridical.training.experiment import Experiment, load_experiment
+from veridical.training.embeddings import Embeddings, Views, embed_views
+from veridical.training.experiment import Experiment, load_experiment, with_values
 from veridical.training.export import export, load_model
 from veridical.training.heads import Embedded
 from veridical.training.loop import Run
@@ -42,8 +42,14 @@ def quiet(line: str) -> None:
 
 def experiment(name: str = "clip_mlp", **settings: object) -> Experiment:
     """A published one on the tiny backbone, with a few large steps."""
-    known = {"backbone": "clip-tiny", "blocks": [1, 2], **settings}
-    return dataclasses.replace(load_experiment(name), settings=known, epochs=6, lr=1e-2, batch_size=8)
+    known = {"backbone": "clip-tiny", "blocks": [1, 2], "epochs": 6, "lr": 1e-2, "batch_size": 8, **settings}
+    return with_values(load_experiment(name), **known)
+
+
+def logistic(name: str = "clip_linear", **settings: object) -> Experiment:
+    """The same, fitted without steps."""
+    known = {"backbone": "clip-tiny", "blocks": [1, 2], "solver": "logistic", **settings}
+    return with_values(load_experiment(name), **known)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +84,7 @@ def test_a_head_learns_what_the_tower_sees(
     tiny_backbone: str,
 ) -> None:
     run = Run(tmp_path / "run", say=quiet)
-    chosen = dataclasses.replace(experiment(name), solver=solver, copies=copies)
+    chosen = logistic(copies=copies) if solver == "logistic" else experiment(name, copies=copies)
     best = heads.train(chosen, *splits(folder), run)
     tensors, facts = checkpoint.load(best)
     assert facts["experiment"] == name
@@ -143,7 +149,7 @@ def test_the_epoch_with_the_highest_validation_auroc_is_kept(tmp_path: Path) -> 
     with torch.no_grad():
         head.fc.weight.fill_(-0.05)  # a step or two below zero, which is where training pushes it
     turned = embedded([1, 1, -1, -1], [0, 0, 1, 1])
-    recipe = dataclasses.replace(experiment("clip_linear"), average_decay=0.0)
+    recipe = experiment("clip_linear", average_decay=0.0)
     chosen = heads.fit_adam(
         head, recipe, embedded([-1, -1, 1, 1], [0, 0, 1, 1]), turned, Run(tmp_path, say=quiet)
     )
@@ -157,9 +163,7 @@ def test_logistic_regression_takes_the_penalty_with_the_highest_validation_auroc
     values = [label + rng.normal() for label in labels]
     head = LinearHead(1)
     part = embedded(values, labels)
-    chosen = heads.fit_logistic(
-        head, experiment("clip_linear"), part, np.ones(40), part, Run(tmp_path, say=quiet)
-    )
+    chosen = heads.fit_logistic(head, logistic(), part, np.ones(40), part, Run(tmp_path, say=quiet))
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert len(rows) == len(heads.INVERSE_PENALTIES)
     assert chosen == max(rows, key=lambda row: row["val_auroc"])
@@ -169,7 +173,9 @@ def test_logistic_regression_takes_the_penalty_with_the_highest_validation_auroc
 def test_a_perceptron_cannot_be_fitted_by_logistic_regression(tmp_path: Path) -> None:
     part = embedded([0, 1], [0, 1])
     with pytest.raises(UsageError, match="no linear head"):
-        heads.fit_logistic(clip_mlp.MLPHead(1), experiment(), part, np.ones(2), part, Run(tmp_path, say=quiet))
+        heads.fit_logistic(
+            clip_mlp.MLPHead(1), logistic("clip_mlp"), part, np.ones(2), part, Run(tmp_path, say=quiet)
+        )
 
 
 def test_reconstructions_get_their_share_of_the_fakes_weight_and_the_classes_stay_balanced() -> None:
@@ -187,15 +193,11 @@ def test_reconstructions_get_their_share_of_the_fakes_weight_and_the_classes_sta
 def test_a_head_on_reconstructions_learns_what_the_autoencoder_leaves(
     folder: Path, tmp_path: Path, tiny_backbone: str, shared: Path
 ) -> None:
-    recipe = dataclasses.replace(
-        experiment("clip_linear", patches=[1]),
-        solver="logistic",
-        inverse_penalty=0.01,
-        reconstruct=str(shared / "models" / "taef2"),
-        reconstructed=0.5,
+    recipe = logistic(
+        patches=[1], inverse_penalty=0.01, reconstruct=str(shared / "models" / "taef2"), reconstructed=0.5
     )
     best = heads.train(recipe, *splits(folder), Run(tmp_path / "run", say=quiet))
-    without = dataclasses.replace(recipe, reconstruct="", reconstructed=0.0)
+    without = with_values(recipe, reconstruct="", reconstructed=0.0)
     other = heads.train(without, *splits(folder), Run(tmp_path / "other", say=quiet))
     ours, theirs = (checkpoint.load(path)[0]["head.fc.weight"] for path in (best, other))
     assert ours.shape == theirs.shape
@@ -203,15 +205,13 @@ def test_a_head_on_reconstructions_learns_what_the_autoencoder_leaves(
 
 
 def test_reconstructions_need_something_that_makes_them(folder: Path, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(experiment("clip_linear", patches=[1]), solver="logistic", reconstructed=0.5)
+    recipe = logistic(patches=[1], reconstructed=0.5)
     with pytest.raises(UsageError, match="needs an autoencoder or an upscaler"):
         heads.train(recipe, *splits(folder), Run(tmp_path / "run", say=quiet))
 
 
 def test_untouched_views_have_no_reconstructions(folder: Path, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(
-        experiment("clip_linear"), solver="logistic", reconstruct="anything", reconstructed=0.5, copies=0
-    )
+    recipe = logistic(reconstruct="anything", reconstructed=0.5, copies=0)
     with pytest.raises(UsageError, match="only augmented copies"):
         heads.train(recipe, *splits(folder), Run(tmp_path / "run", say=quiet))
 
@@ -227,6 +227,54 @@ def test_pictures_weigh_as_often_as_they_are_drawn() -> None:
     np.testing.assert_allclose(heads._weights(samples), drawn / 2000, rtol=0.1)
 
 
+def test_publishers_weigh_alike_but_small_ones_by_their_pictures() -> None:
+    sizes = {("real", "a"): 80, ("real", "b"): 40, ("real", "c"): 5, ("fake", "a"): 30}
+    samples = [
+        Sample(Path(f"{kind}{name}{i}"), Label[kind.upper()], "g" if kind == "fake" else "", "s", name)
+        for (kind, name), size in sizes.items()
+        for i in range(size)
+    ]
+    part = Embedded(samples, Embeddings(np.zeros((155, 1), np.float32), np.arange(155)))
+    found = dict.fromkeys(sizes, 0.0)
+    for weight, one in zip(heads.weights_of(part, "group"), samples, strict=True):
+        found[one.label.name.lower(), one.group] += weight
+    assert found["real", "a"] == pytest.approx(found["real", "b"])
+    assert found["real", "c"] == pytest.approx(found["real", "a"] * 5 / heads.LEAST_OF_GROUP)
+    assert found["fake", "a"] == pytest.approx(155 / 2)
+
+
+def test_a_head_weighs_by_publisher_when_asked(folder: Path, tmp_path: Path, tiny_backbone: str) -> None:
+    train_set, val_set = splits(folder)
+    uneven = [
+        dataclasses.replace(s, group="one" if place < 4 else "other") for place, s in enumerate(train_set)
+    ]
+    found = []
+    for by in ("", "group"):
+        recipe = logistic(weigh_by=by, inverse_penalty=0.1)
+        head, _ = heads.fit(recipe, uneven, val_set, Run(tmp_path / by, say=quiet))
+        assert isinstance(head, LinearHead)
+        found.append(head.fc.weight)
+    assert not torch.equal(*found)
+
+
+def test_untouched_views_over_the_picture_stand_beside_the_augmented_ones(
+    folder: Path, tmp_path: Path, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Views] = []
+
+    def watched(samples: list[Sample], backbone: str, views: Views, **options: object) -> Embeddings:
+        asked.append(views)
+        return embed_views(samples, backbone, views, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(heads, "embed_views", watched)
+    heads.fit(logistic(copies=2, views=5), *splits(folder), Run(tmp_path, say=quiet))
+    kinds = [
+        (views.augmentation is not None, views.copies, views.input.kind, views.input.count) for views in asked
+    ]
+    assert kinds[:2] == [(True, 2, "crops", 1), (False, 1, "spread", 5)]
+    assert kinds[2] == (False, 1, "crops", 1)  # as the bundle will judge
+
+
 def test_standardisation_is_folded_exactly() -> None:
     torch.manual_seed(0)
     head = clip_mlp.MLPHead(6)
@@ -238,17 +286,19 @@ def test_standardisation_is_folded_exactly() -> None:
         torch.testing.assert_close(head(x), expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("trainable", ["norms", "all", 1])
+@pytest.mark.parametrize("tune", ["norm", "all", "last:1"])
 def test_a_tower_that_is_trained_too_is_refused(
-    trainable: str | int, folder: Path, tmp_path: Path, tiny_backbone: str
+    tune: str, folder: Path, tmp_path: Path, tiny_backbone: str
 ) -> None:
     with pytest.raises(UsageError, match="more than a head"):
-        heads.train(experiment(trainable=trainable), *splits(folder), Run(tmp_path, say=quiet))
+        heads.train(experiment(fit="loop", tune=tune), *splits(folder), Run(tmp_path, say=quiet))
 
 
 def test_another_architecture_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="more than a head"):
         heads.train(load_experiment("npr_shared"), *splits(folder), Run(tmp_path, say=quiet))
+    with pytest.raises(UsageError, match="no tower"):
+        heads.train(with_values(load_experiment("npr_shared"), fit="head"), *splits(folder), Run(tmp_path))
 
 
 def test_crops_of_another_size_than_the_backbones_are_refused(

@@ -1,6 +1,5 @@
 """A checkpoint judges without a bundle as its whole network does."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from veridical.data.samples import Sample, load_pixels, read_samples
 from veridical.detectors.bundle import crop_views
-from veridical.training.experiment import Experiment, load_experiment
+from veridical.training.experiment import Experiment, load_experiment, with_values
 from veridical.training.export import load_model
 from veridical.training.judging import logits_of, predict_by
 from veridical.training.loop import Run
@@ -33,12 +32,12 @@ def samples(tmp_path: Path) -> list[Sample]:
 
 
 def head() -> Experiment:
-    settings: dict[str, object] = {"backbone": "clip-tiny", "blocks": [1]}
-    return dataclasses.replace(load_experiment("clip_linear"), settings=settings, epochs=2, batch_size=8)
+    tiny: dict[str, object] = {"backbone": "clip-tiny", "blocks": [1]}
+    return with_values(load_experiment("clip_linear"), **tiny, epochs=2, batch_size=8)
 
 
 def network() -> Experiment:
-    return dataclasses.replace(load_experiment("cifake_cnn"), epochs=1, batch_size=8)
+    return with_values(load_experiment("cifake_cnn"), epochs=1, batch_size=8)
 
 
 @pytest.mark.parametrize("experiment", [head(), network()], ids=lambda experiment: experiment.name)

@@ -11,7 +11,7 @@ from veridical.data.samples import Sample, counts, read_samples
 from veridical.errors import DataError
 from veridical.evaluation.folds import FOLDS
 from veridical.results import Label
-from veridical.training.experiment import Experiment, load_experiment
+from veridical.training.experiment import Experiment, load_experiment, with_values
 from veridical.training.leave_one_out import Fold, Key, folds, leave_one_out
 from veridical.training.loop import Run
 
@@ -102,10 +102,8 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def a_head() -> Experiment:
-    settings: dict[str, object] = {"backbone": "clip-tiny", "blocks": [1, 2]}
-    return dataclasses.replace(
-        load_experiment("clip_linear"), settings=settings, epochs=4, lr=1e-2, batch_size=8
-    )
+    tiny: dict[str, object] = {"backbone": "clip-tiny", "blocks": [1, 2]}
+    return with_values(load_experiment("clip_linear"), **tiny, epochs=4, lr=1e-2, batch_size=8)
 
 
 def test_a_head_judges_what_it_was_not_shown_and_finished_folds_are_kept(
@@ -142,7 +140,7 @@ def test_another_experiment_or_fold_is_trained_anew(pictures: Path, tmp_path: Pa
     for experiment, parts in (
         (a_head(), every),
         (a_head(), smaller),
-        (dataclasses.replace(a_head(), lr=1e-3), every),
+        (with_values(a_head(), lr=1e-3), every),
     ):
         said.clear()
         list(leave_one_out(experiment, parts, run))
@@ -150,7 +148,7 @@ def test_another_experiment_or_fold_is_trained_anew(pictures: Path, tmp_path: Pa
 
 
 def test_a_network_is_trained_by_the_loop_and_judges_as_its_checkpoint(pictures: Path, tmp_path: Path) -> None:
-    tiny = dataclasses.replace(load_experiment("cifake_cnn"), epochs=1, batch_size=8)
+    tiny = with_values(load_experiment("cifake_cnn"), epochs=1, batch_size=8)
     (fold,) = folds(read_samples(pictures), "generator")[:1]
     assert isinstance(fold, Fold)
     ((_, rows),) = leave_one_out(tiny, [fold], Run(tmp_path / "runs", say=lambda line: None))

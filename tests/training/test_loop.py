@@ -23,19 +23,19 @@ from veridical.models.card import Paper, PixelInput
 from veridical.results import Label
 from veridical.training import checkpoint, loop
 from veridical.training.checkpoint import Progress
-from veridical.training.experiment import Experiment, load_experiment
+from veridical.training.experiment import Experiment, Loop, load_experiment
 from veridical.training.loop import Run, _step, after_epoch, rate, train
-from veridical.training.losses import Part, loss_of, parts
+from veridical.training.losses import BatchPart, loss_of, parts
 
 EXPERIMENT = """
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="tiny", architecture="npr", description="d", paper=Paper("a", "t", "v", "u"), licence="MIT",
-    input=PixelInput(kind="crops", size=32), augmentation=Augmentation(crop=32), epochs=3, batch_size=4,
-    lr=1e-3, seed=7,
+    input=PixelInput(kind="crops", size=32), augmentation=Augmentation(crop=32), seed=7,
+    fit=Loop(epochs=3, batch_size=4, lr=1e-3),
 )
 """
 
@@ -58,7 +58,8 @@ RANDOM: dict[str, dict[str, object]] = {
 
 
 def tiny(**changes: object) -> Experiment:
-    settings: dict[str, object] = {
+    fit = {name: value for name, value in changes.items() if name in {f.name for f in dataclasses.fields(Loop)}}
+    own: dict[str, object] = {
         "name": "tiny",
         "architecture": "npr",
         "description": "d",
@@ -66,11 +67,10 @@ def tiny(**changes: object) -> Experiment:
         "licence": "MIT",
         "input": PixelInput(kind="crops", size=32),
         "augmentation": Augmentation(crop=32),
-        "epochs": 2,
-        "batch_size": 4,
-        "lr": 1e-3,
+        "fit": Loop(**{"epochs": 2, "batch_size": 4, "lr": 1e-3} | fit),  # type: ignore[arg-type] # by name
     }
-    return Experiment(**(settings | changes))  # type: ignore[arg-type] # fields by name
+    rest = {name: value for name, value in changes.items() if name not in fit}
+    return Experiment(**(own | rest))  # type: ignore[arg-type] # fields by name
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def test_the_rate_is_cut_after_patience_and_the_run_ends_at_the_floor() -> None:
     progress = Progress(experiment="tiny", lr=1e-3, seed=0)
     rates = []
     for value in (0.9, 0.8, 0.8, 0.8, 0.8):
-        progress = after_epoch(progress, value, experiment)
+        progress = after_epoch(progress, value, experiment.fit)
         rates.append(progress.lr)
     assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5])
     assert progress.finished
@@ -198,17 +198,17 @@ def test_the_rate_is_cut_after_patience_and_the_run_ends_at_the_floor() -> None:
 def test_the_rate_falls_to_nothing_over_the_steps_of_all_epochs() -> None:
     experiment, steps = tiny(schedule="cosine", lr=1.0, epochs=1, patience=1), 4
     places = [Progress(experiment="tiny", lr=0.3, seed=0, step=step) for step in (0, 1, 2, 4)]
-    assert [rate(p, experiment, steps) for p in places] == pytest.approx([1, 0.5 + 0.5**1.5, 0.5, 0])
+    assert [rate(p, experiment.loop, steps) for p in places] == pytest.approx([1, 0.5 + 0.5**1.5, 0.5, 0])
     linear = tiny(schedule="linear", lr=1.0)
-    assert [rate(p, linear, steps) for p in places] == [1, 0.75, 0.5, 0]
-    assert [rate(p, tiny(lr=1.0), steps) for p in places] == [0.3] * 4
+    assert [rate(p, linear.loop, steps) for p in places] == [1, 0.75, 0.5, 0]
+    assert [rate(p, tiny(lr=1.0).loop, steps) for p in places] == [0.3] * 4
 
 
 def test_a_schedule_does_not_listen_to_validation() -> None:
     experiment = tiny(schedule="linear", patience=1, lr_floor=1.0, epochs=2)
-    progress = after_epoch(Progress(experiment="tiny", lr=1e-3, seed=0, best_auroc=0.9), 0.5, experiment)
+    progress = after_epoch(Progress(experiment="tiny", lr=1e-3, seed=0, best_auroc=0.9), 0.5, experiment.fit)
     assert (progress.lr, progress.finished) == (1e-3, False)
-    assert after_epoch(progress, 0.5, experiment).finished
+    assert after_epoch(progress, 0.5, experiment.fit).finished
 
 
 def test_validations_inside_an_epoch_are_logged_and_change_nothing(folder: Path, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_real_photo_and_its_reconstruction_stand_in_one_batch(
         safetensors.torch.save_file(half.state_dict(), tmp_path / f"{name}.safetensors")
     seen: list[Batch] = []
 
-    def watched(batch: Batch, numbers: dict[str, int], size: int) -> list[Part]:
+    def watched(batch: Batch, numbers: dict[str, int], size: int) -> list[BatchPart]:
         seen.append(batch)
         return parts(batch, numbers, size)
 
@@ -296,9 +296,9 @@ def test_a_run_starts_from_a_checkpoint_when_asked(folder: Path, tmp_path: Path)
     from veridical.training.run import run_experiment
 
     experiment = dataclasses.replace(tiny(epochs=1, lr=0.0), data=str(folder))
-    first = run_experiment(experiment, quiet(tmp_path / "first"))
+    first = run_experiment(experiment, quiet(tmp_path / "first", accept_shortcuts=True))
     other = dataclasses.replace(experiment, seed=1)
-    second = run_experiment(other, quiet(tmp_path / "second"), start=first)
+    second = run_experiment(other, quiet(tmp_path / "second", accept_shortcuts=True), start=first)
     one, two = (checkpoint.load(path)[0]["fc1.weight"] for path in (first, second))
     assert torch.equal(one, two)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -12,7 +13,8 @@ from torch import nn
 from veridical.architectures import clip_linear
 from veridical.errors import UsageError
 from veridical.training import checkpoint
-from veridical.training.experiment import Experiment, load_experiment, with_changes
+from veridical.training.distributed import Processes
+from veridical.training.experiment import Experiment, load_experiment, with_changes, with_values
 from veridical.training.export import load_model
 from veridical.training.loop import Run
 from veridical.training.run import run_experiment
@@ -23,7 +25,7 @@ SMALL_SEGMENTER = ("widths=[8,16,40,64]", "depths=[1,1,1,1]", "decoder_width=16"
 
 def clip(*changes: str) -> Experiment:
     start = dataclasses.replace(load_experiment("clip_linear"), settings={"backbone": "clip-tiny"})
-    return with_changes(start, [*changes, "epochs=2", "batch_size=4", "lr=1e-2", "average_decay=0"])
+    return with_changes(start, ["fit=loop", *changes, "epochs=2", "batch_size=4", "lr=1e-2", "average_decay=0"])
 
 
 def opened(experiment: Experiment) -> nn.Module:
@@ -57,10 +59,8 @@ def test_the_head_is_always_trained_and_alone_when_asked() -> None:
         assert head < trained_names(clip(f"tune={tune}"))
 
 
-def test_all_is_all_that_the_architecture_leaves_open() -> None:
-    assert trained_names(clip()) == {"head.fc.weight", "head.fc.bias"}
-    whole = with_changes(clip(), ["trainable=all"])
-    assert trained_names(whole) == {name for name, _ in whole.build().named_parameters()}
+def test_all_is_the_whole_network() -> None:
+    assert trained_names(clip()) == {name for name, _ in clip().build().named_parameters()}
 
 
 def test_norm_opens_scales_and_shifts_alone() -> None:
@@ -108,7 +108,7 @@ def test_a_partly_tuned_tower_is_written_as_a_network_that_can_be_opened_and_sta
     experiment = dataclasses.replace(clip(f"tune={name}"), data=str(folder))
     best = run_experiment(experiment, Run(tmp_path / "run", say=lambda line: None))
     load_model(best)
-    frozen = dataclasses.replace(experiment, tune="head", lr=0.0, seed=1, epochs=1)
+    frozen = with_values(experiment, tune="head", lr=0.0, seed=1, epochs=1)
     again = run_experiment(frozen, Run(tmp_path / "again", say=lambda line: None), start=best)
     tensors, found = checkpoint.load(best)[0], checkpoint.load(again)[0]
     assert all(torch.equal(found[key], tensors[key]) for key in tensors)
@@ -140,15 +140,30 @@ def test_frozen_statistics_of_batch_normalisation_stay() -> None:
     ],
 )
 def test_what_a_network_does_not_have_cannot_be_tuned(name: str, tune: str, said: str) -> None:
-    changes = {"clip_linear": ["backbone=clip-tiny"], "ucf": ["width=0.03125"]}.get(name, [])
+    changes = {"clip_linear": ["backbone=clip-tiny", "fit=loop"], "ucf": ["width=0.03125"]}.get(name, [])
     with pytest.raises(UsageError, match=said):
         opened(with_changes(load_experiment(name), [*changes, f"tune={tune}"]))
 
 
-@pytest.mark.parametrize("change", ["schedule=cosine", "reconstructed=0.5", "loss_weight_real=2.0"])
+@pytest.mark.parametrize("change", ["schedule=cosine", "loss_weight_real=2.0"])
+def test_what_belongs_to_the_loop_cannot_be_set_of_a_head(change: str) -> None:
+    with pytest.raises(UsageError, match=f"no '{change.split('=')[0]}' to set"):
+        with_changes(load_experiment("clip_linear"), [change])
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "said"),
+    [
+        ({"reconstructed": 0.5}, {}, "reconstructed"),
+        ({}, {"validate_every": 3}, "validate_every"),
+        ({}, {"processes": Processes(0, 2)}, "torchrun"),
+    ],
+)
 def test_what_a_head_on_cached_embeddings_would_ignore_is_refused(
-    change: str, folder: Path, tmp_path: Path
+    values: dict[str, object], options: dict[str, Any], said: str, folder: Path, tmp_path: Path
 ) -> None:
-    experiment = dataclasses.replace(clip(change), data=str(folder))
-    with pytest.raises(UsageError, match=f"without {change.split('=')[0]}"):
-        run_experiment(experiment, Run(tmp_path, say=lambda line: None))
+    experiment = with_values(load_experiment("clip_linear"), backbone="clip-tiny", data=str(folder), **values)
+    with pytest.raises(UsageError, match=f"without {said}"):
+        run_experiment(experiment, Run(tmp_path, say=lambda line: None, **options))
+    with pytest.raises(UsageError, match="start"):
+        run_experiment(experiment, Run(tmp_path, say=lambda line: None), start=tmp_path / "best.safetensors")

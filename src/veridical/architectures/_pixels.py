@@ -1,4 +1,4 @@
-"""What several networks do to pixels before anything else."""
+"""Operations on pixels with which several networks begin."""
 
 from __future__ import annotations
 

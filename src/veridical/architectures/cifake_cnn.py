@@ -36,7 +36,7 @@ class StyleRecalibration(nn.Module):
         self.bn = nn.BatchNorm1d(channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The same shape."""
+        """Features of the same shape."""
         style = torch.stack([x.mean(dim=(2, 3)), x.std(dim=(2, 3))], dim=2)
         gate = torch.sigmoid(self.bn(self.cfc(style)))
         return x * gate[..., None]
@@ -73,5 +73,5 @@ def build(style_attention: bool = False) -> CifakeCNN:
 
 
 def for_export(model: nn.Module) -> nn.Module:
-    """The same; there is nothing to fold."""
+    """The network itself; there is nothing to fold."""
     return model.eval()

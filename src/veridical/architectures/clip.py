@@ -38,7 +38,7 @@ EPSILON: dict[Family, float] = {"clip": 1e-5, "dinov2": 1e-6, "siglip": 1e-6}
 
 
 @dataclass(frozen=True)
-class Settings:
+class TowerSettings:
     """A tower: `width` of its tokens, `depth` in blocks, attention `heads`; `patch` and `size` in pixels.
 
     `projection` is the length of CLIP's final embedding; the others have none.
@@ -53,16 +53,18 @@ class Settings:
     projection: int = 0
 
 
-SETTINGS: dict[str, Settings] = {
-    "clip-tiny": Settings("clip", width=32, depth=3, heads=2, patch=32, size=224, projection=16),
-    "clip-vit-b16": Settings("clip", width=768, depth=12, heads=12, patch=16, size=224, projection=512),
-    "clip-vit-l14": Settings("clip", width=1024, depth=24, heads=16, patch=14, size=224, projection=768),
-    "clip-vit-l14-336": Settings("clip", width=1024, depth=24, heads=16, patch=14, size=336, projection=768),
-    "dinov2-small": Settings("dinov2", width=384, depth=12, heads=6, patch=14, size=224),
-    "dinov2-base": Settings("dinov2", width=768, depth=12, heads=12, patch=14, size=224),
-    "dinov2-large": Settings("dinov2", width=1024, depth=24, heads=16, patch=14, size=224),
-    "siglip-b16": Settings("siglip", width=768, depth=12, heads=12, patch=16, size=224),
-    "siglip-l16-256": Settings("siglip", width=1024, depth=24, heads=16, patch=16, size=256),
+SETTINGS: dict[str, TowerSettings] = {
+    "clip-tiny": TowerSettings("clip", width=32, depth=3, heads=2, patch=32, size=224, projection=16),
+    "clip-vit-b16": TowerSettings("clip", width=768, depth=12, heads=12, patch=16, size=224, projection=512),
+    "clip-vit-l14": TowerSettings("clip", width=1024, depth=24, heads=16, patch=14, size=224, projection=768),
+    "clip-vit-l14-336": TowerSettings(
+        "clip", width=1024, depth=24, heads=16, patch=14, size=336, projection=768
+    ),
+    "dinov2-small": TowerSettings("dinov2", width=384, depth=12, heads=6, patch=14, size=224),
+    "dinov2-base": TowerSettings("dinov2", width=768, depth=12, heads=12, patch=14, size=224),
+    "dinov2-large": TowerSettings("dinov2", width=1024, depth=24, heads=16, patch=14, size=224),
+    "siglip-b16": TowerSettings("siglip", width=768, depth=12, heads=12, patch=16, size=224),
+    "siglip-l16-256": TowerSettings("siglip", width=1024, depth=24, heads=16, patch=16, size=256),
 }
 
 
@@ -101,10 +103,10 @@ def quick_gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return x * torch.sigmoid(1.702 * x)
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """A pre-norm transformer block: self-attention and a perceptron of four times the width, with skips."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: TowerSettings) -> None:
         super().__init__()
         width, epsilon = settings.width, EPSILON[settings.family]
         self.family, self.heads = settings.family, settings.heads
@@ -134,7 +136,7 @@ class Block(nn.Module):
 class AttentionPool(nn.Module):
     """SigLIP's pooling: one learned query attends to all tokens, then a perceptron with a skip."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: TowerSettings) -> None:
         super().__init__()
         width = settings.width
         self.heads = settings.heads
@@ -165,7 +167,9 @@ class Tower(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, settings: Settings, blocks: Sequence[int] = (), patches: Sequence[int] = ()) -> None:
+    def __init__(
+        self, settings: TowerSettings, blocks: Sequence[int] = (), patches: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         for numbers in (blocks, patches):
             if list(numbers) != sorted(set(numbers) & set(range(1, settings.depth + 1))):
@@ -182,7 +186,9 @@ class Tower(nn.Module):
             self.class_embedding = nn.Parameter(0.02 * torch.randn(width))
         self.position_embedding = nn.Parameter(0.02 * torch.randn(tokens, width))
         self.pre_norm = nn.LayerNorm(width, EPSILON[family]) if family == "clip" else nn.Identity()
-        self.blocks = nn.ModuleList(Block(settings) for _ in range(max(summaries, default=settings.depth)))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(settings) for _ in range(max(summaries, default=settings.depth))
+        )
         self.features = len(summaries) * width or settings.projection or width
         if not summaries:
             self.post_norm = nn.LayerNorm(width, EPSILON[family])

@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from veridical.architectures import clip
-from veridical.architectures._probe import Probe
+from veridical.architectures.probe import Probe
 
 
 class LinearHead(nn.Module):
@@ -41,10 +41,9 @@ def build(
     backbone: str = "clip-vit-l14",
     blocks: Sequence[int] = (),
     patches: Sequence[int] = (),
-    trainable: str | int = "head",
 ) -> Probe:
     """The head on the tower `backbone` of `clip.SETTINGS`, both fresh; the others as in `Probe`."""
-    return Probe(backbone, blocks, patches, trainable, LinearHead)
+    return Probe(backbone, blocks, patches, LinearHead)
 
 
 def for_export(model: nn.Module) -> nn.Module:
@@ -56,7 +55,7 @@ def for_export(model: nn.Module) -> nn.Module:
 
 
 class Folded(nn.Module):
-    """The same logits as a `Probe` on middle blocks, from fewer parameters.
+    """A `Probe` on middle blocks with fewer parameters and equal logits.
 
     The last block's second matrix and the head are linear with nothing between them, so they become one matrix
     with a column for each summary of that block: 2.4 million parameters fewer in CLIP ViT-B/16.
@@ -104,7 +103,7 @@ class Folded(nn.Module):
         return self.tower.token_of(x) if kind == "token" else self.tower.mean_of(x)
 
 
-def _last_block(tower: clip.Tower) -> clip.Block:
+def _last_block(tower: clip.Tower) -> clip.TransformerBlock:
     last = tower.blocks[-1]
-    assert isinstance(last, clip.Block)
+    assert isinstance(last, clip.TransformerBlock)
     return last

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from veridical.architectures._probe import Probe
+from veridical.architectures.probe import Probe
 
 HIDDEN = 384
 
@@ -39,12 +39,11 @@ def build(
     backbone: str = "clip-vit-l14",
     blocks: Sequence[int] = (),
     patches: Sequence[int] = (),
-    trainable: str | int = "head",
 ) -> Probe:
     """The head on the tower `backbone` of `clip.SETTINGS`, both fresh; the others as in `Probe`."""
-    return Probe(backbone, blocks, patches, trainable, MLPHead)
+    return Probe(backbone, blocks, patches, MLPHead)
 
 
 def for_export(model: nn.Module) -> nn.Module:
-    """The same; there is nothing to fold."""
+    """The network itself; there is nothing to fold."""
     return model.eval()

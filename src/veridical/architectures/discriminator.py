@@ -66,7 +66,7 @@ def for_export(model: nn.Module) -> nn.Module:
 
 @dataclass(frozen=True)
 class AdversarialLosses:
-    """What each side minimised in a round, before its update."""
+    """The losses of both sides in a round, before its update."""
 
     detector: float
     generator: float

@@ -111,7 +111,7 @@ class FoldedNPR(nn.Module):
         self.layer1, self.layer2, self.fc1 = model.layer1, model.layer2, model.fc1
 
     def forward(self, pixels: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, " b"]:
-        """The same logits as `NPR`, up to rounding."""
+        """Logits of `NPR`, up to rounding."""
         x = F.pad(pixels.permute(0, 3, 1, 2).to(torch.float32), (2, 0, 2, 0))
         return _trunk(F.relu(self.stem(x)), self.layer1, self.layer2, self.fc1)
 

@@ -153,11 +153,11 @@ class MixFFN(nn.Module):
         self.contract = nn.Linear(hidden, width)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The same shape."""
+        """Features of the same shape."""
         return _as_tokens(self.contract, F.gelu(self.depthwise(_as_tokens(self.expand, x))))
 
 
-class Block(nn.Module):
+class SegformerBlock(nn.Module):
     """Attention and MixFFN, each after a layer norm and beside a skip."""
 
     def __init__(self, width: int, heads: int, reduction: int, drop: float) -> None:
@@ -169,7 +169,7 @@ class Block(nn.Module):
         self.drop = DropPath(drop)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The same shape."""
+        """Features of the same shape."""
         x = x + self.drop(self.attention(_as_tokens(self.norm1, x)))
         y: Tensor = x + self.drop(self.mix(_as_tokens(self.norm2, x)))
         return y
@@ -184,7 +184,7 @@ class Stage(nn.Module):
         super().__init__()
         kernel, stride = (7, 4) if first else (3, 2)
         self.patches = PatchEmbedding(channels, width, kernel, stride)
-        self.blocks = nn.Sequential(*(Block(width, heads, reduction, drop) for drop in drops))
+        self.blocks = nn.Sequential(*(SegformerBlock(width, heads, reduction, drop) for drop in drops))
         self.norm = nn.LayerNorm(width, eps=_EPSILON)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
@@ -192,7 +192,7 @@ class Stage(nn.Module):
         return _as_tokens(self.norm, self.blocks(self.patches(x)))
 
 
-class Decoder(nn.Module):
+class MapDecoder(nn.Module):
     """All stages brought to one width and the first one's size, fused, and one logit for each place."""
 
     def __init__(self, widths: Sequence[int], width: int) -> None:
@@ -221,7 +221,7 @@ class Outputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Losses:
+class SegmenterLosses:
     """Cross-entropy of whole pictures and of pixels, scalars; `total` is their plain sum."""
 
     pictures: Tensor
@@ -229,7 +229,7 @@ class Losses:
 
     @property
     def total(self) -> Tensor:
-        """What is minimised."""
+        """The sum that is minimised."""
         return self.pictures + self.pixels
 
 
@@ -253,7 +253,7 @@ class Segmenter(nn.Module):
             )
             for place, (channels, width) in enumerate(zip((3, *widths), widths, strict=False))
         )
-        self.decoder = Decoder(widths, decoder_width)
+        self.decoder = MapDecoder(widths, decoder_width)
         self.verdict = nn.Linear(2, 1)
         self.register_buffer("mean", 255.0 * torch.tensor(IMAGENET_MEAN).reshape(3, 1, 1), persistent=False)
         self.register_buffer("std", 255.0 * torch.tensor(IMAGENET_STD).reshape(3, 1, 1), persistent=False)
@@ -278,14 +278,14 @@ class Segmenter(nn.Module):
         pixels: UInt8[Tensor, "b h w 3"],
         labels: Float[Tensor, " b"],
         masks: Bool[Tensor, "b h w"],
-    ) -> Losses:
+    ) -> SegmenterLosses:
         """The losses of a batch; masks are `True` where a pixel is fake.
 
         The mask of an untouched picture is its label everywhere; a picture with a pasted region is fake.
         """
         quarter = self._quarter_map(pixels).float()
         full = _resized(quarter, pixels.shape[1:3]).squeeze(1)
-        return Losses(
+        return SegmenterLosses(
             pictures=F.binary_cross_entropy_with_logits(self._judge(quarter).float(), labels),
             pixels=F.binary_cross_entropy_with_logits(full, masks.to(full.dtype)),
         )

@@ -34,9 +34,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from veridical.architectures._pixels import luma
-from veridical.architectures._precision import full_precision
 from veridical.architectures._trunk import Trunk
 from veridical.architectures.clip import centre_view
+from veridical.architectures.precision import full_precision
 
 BLOCK = 8
 
@@ -202,7 +202,7 @@ def build(size: int = 256) -> Spectral:
 
 
 def for_export(model: nn.Module) -> nn.Module:
-    """The same; there is nothing to fold."""
+    """The network itself; there is nothing to fold."""
     return model.eval()
 
 

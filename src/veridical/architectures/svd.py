@@ -1,4 +1,4 @@
-"""What is left of each block of a picture when its strongest singular vectors are taken away.
+"""Residuals of each block of a picture when its strongest singular vectors are taken away.
 
 A block of a photograph is nearly a product of one column and one row; what is not holds edges, noise and the
 traces of the generator or codec, free of slow changes of light. The idea of a rank-one residual as a feature
@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from veridical.architectures._precision import full_precision
 from veridical.architectures._trunk import Trunk
+from veridical.architectures.precision import full_precision
 
 ITERATIONS = 8
 
@@ -115,12 +115,12 @@ def build(block: int = 16, ranks: tuple[int, ...] = (1, 4)) -> SVD:
 
 
 def for_export(model: nn.Module) -> nn.Module:
-    """The same; there is nothing to fold."""
+    """The network itself; there is nothing to fold."""
     return model.eval()
 
 
 def _strongest_right_vector(x: Float[Tensor, "*batch m n"], iterations: int) -> Float[Tensor, "*batch n 1"]:
-    """Of unit length, or zero for a matrix of zeros."""
+    """The vector at unit length, or zero for a matrix of zeros."""
     gram = x.mT @ x
     vector = gram @ _start(x.shape[-1]).to(x)
     for _ in range(iterations):

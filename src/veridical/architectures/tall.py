@@ -81,7 +81,7 @@ class WindowAttention(nn.Module):
         self.register_buffer("blocked", blocked, persistent=False)
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-        """The same shape."""
+        """Features of the same shape."""
         if self.shift:
             x = x.roll((-self.shift, -self.shift), dims=(1, 2))
         windows = _windows(x, self.window)
@@ -103,7 +103,7 @@ class WindowAttention(nn.Module):
         return mixed
 
 
-class Block(nn.Module):
+class SwinBlock(nn.Module):
     """Window attention and two linear layers, each after a layer norm and beside a skip."""
 
     def __init__(self, width: int, heads: int, *, side: int, window: int, shift: int, drop: float) -> None:
@@ -117,7 +117,7 @@ class Block(nn.Module):
         self.drop = DropPath(drop)
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-        """The same shape."""
+        """Features of the same shape."""
         x = x + self.drop(self.attention(self.norm1(x)))
         y: Tensor = x + self.drop(self.mlp(self.norm2(x)))
         return y
@@ -164,7 +164,7 @@ class TALL(nn.Module):
                 # Every second block is shifted, where there is more than one window.
                 shift = window // 2 if place % 2 and side > window else 0
                 drop = next(drops)
-                layers.append(Block(width, stage_heads, side=side, window=window, shift=shift, drop=drop))
+                layers.append(SwinBlock(width, stage_heads, side=side, window=window, shift=shift, drop=drop))
         self.layers = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 2)

@@ -21,7 +21,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from veridical.architectures._pixels import luma
-from veridical.architectures._precision import full_precision
+from veridical.architectures.precision import full_precision
 
 BINS = 9
 CHANNELS = 16
@@ -47,7 +47,7 @@ def gram(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
 
 
 def soft_bins(x: Float[Tensor, "*shape"], low: float, high: float) -> Float[Tensor, "*shape bins"]:
-    """How much each level belongs to each of the bins, whose centres divide [low, high] evenly.
+    """The share of each level in each of the bins, whose centres divide [low, high] evenly.
 
     The shares of a level sum to 1, and it is the mean of the centres weighted by them. Levels outside the range
     count as its ends.
@@ -61,7 +61,7 @@ def soft_bins(x: Float[Tensor, "*shape"], low: float, high: float) -> Float[Tens
 
 
 def co_occurrences(x: Float[Tensor, "b 1 h w"], low: float, high: float) -> Float[Tensor, "b 3 bins bins"]:
-    """How often two levels are neighbours: beside, below and across the corner, in either order.
+    """Frequencies of two levels as neighbours: beside, below and across the corner, in either order.
 
     Each of the three matrices is symmetric and sums to 1.
 
@@ -76,7 +76,7 @@ def co_occurrences(x: Float[Tensor, "b 1 h w"], low: float, high: float) -> Floa
 
 
 def second_difference(x: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h2 w2"]:
-    """Of the second difference across, the one down: 0 on anything that varies in one direction only.
+    """The second difference down of that across: 0 on anything that varies in one direction only.
 
     >>> second_difference(torch.arange(5.0).square().expand(1, 1, 5, 5)).abs().max().item()
     0.0
@@ -142,7 +142,7 @@ def build(scales: tuple[int, ...] = (1, 2, 4)) -> Texture:
 
 
 def for_export(model: nn.Module) -> nn.Module:
-    """The same; there is nothing to fold."""
+    """The network itself; there is nothing to fold."""
     return model.eval()
 
 
@@ -151,5 +151,5 @@ def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 def _upper(size: int) -> Tensor:
-    """Where the diagonal and what is right of it lie in a flattened square matrix."""
+    """Places of the diagonal and what is right of it in a flattened square matrix."""
     return torch.ones(size, size).triu().flatten().nonzero().flatten()

@@ -30,7 +30,7 @@ class SoftClamp(nn.Module):
         return _LATENT_LIMIT * torch.tanh(x / _LATENT_LIMIT)
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Three convolutions and a skip; with `pool` first a look at the whole picture through a group norm."""
 
     def __init__(self, width: int, pool: bool) -> None:
@@ -52,7 +52,7 @@ class Block(nn.Module):
             )
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The same shape, never negative."""
+        """Features of the same shape, never negative."""
         if self.pool is not None:
             x = x + self.pool(x)
         return torch.relu(x + self.conv(x))
@@ -80,7 +80,7 @@ def build(width: int = _WIDTH) -> TinyAutoencoder:
 def _encoder(width: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(3, width, 3, padding=1),
-        Block(width, pool=False),
+        ResidualBlock(width, pool=False),
         *_down(width, pool=False),
         *_down(width, pool=False),
         *_down(width, pool=True),
@@ -96,16 +96,16 @@ def _decoder(width: int) -> nn.Sequential:
         *_up(width, pool=True),
         *_up(width, pool=False),
         *_up(width, pool=False),
-        Block(width, pool=False),
+        ResidualBlock(width, pool=False),
         nn.Conv2d(width, 3, 3, padding=1),
     )
 
 
 def _down(width: int, pool: bool) -> list[nn.Module]:
     halve = nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False)
-    return [halve, *(Block(width, pool) for _ in range(3))]
+    return [halve, *(ResidualBlock(width, pool) for _ in range(3))]
 
 
 def _up(width: int, pool: bool) -> list[nn.Module]:
-    blocks = [Block(width, pool) for _ in range(3)]
+    blocks = [ResidualBlock(width, pool) for _ in range(3)]
     return [*blocks, nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1, bias=False)]

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from veridical.architectures._precision import full_precision
+from veridical.architectures.precision import full_precision
 from veridical.architectures.xception import Xception, fake_minus_real, scale_pixels
 
 SPECIFIC_WEIGHT = 0.1
@@ -94,7 +94,7 @@ def reconstruction_loss(
 def triplet_loss(
     anchor: Float[Tensor, "b n"], positive: Float[Tensor, "b n"], negative: Float[Tensor, "b n"]
 ) -> Float[Tensor, ""]:
-    """How much nearer than `MARGIN` the negatives are, beyond the positives; Euclidean, mean.
+    """The mean by which negatives are nearer than `MARGIN` beyond the positives; Euclidean.
 
     >>> anchor, positive, negative = torch.tensor([[0.0]]), torch.tensor([[1.0]]), torch.tensor([[1.5]])
     >>> round(triplet_loss(anchor, positive, negative).item(), 3)
@@ -127,7 +127,7 @@ def contrastive_loss(
 
 
 @dataclass(frozen=True)
-class Losses:
+class UCFLosses:
     """The five losses of a batch, unweighted scalars; `total` is what is minimised."""
 
     shared: Tensor
@@ -162,7 +162,7 @@ class Encoder(nn.Module):
         return y
 
 
-class Head(nn.Module):
+class ClassHead(nn.Module):
     """Classes from the average of a half; the dropout stands after the last layer, as published."""
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -177,7 +177,7 @@ class Head(nn.Module):
         return y
 
 
-class Decoder(nn.Module):
+class PictureDecoder(nn.Module):
     """A picture in [-1, 1] from content and style: three steps of AdaIN, doubling and two convolutions.
 
     The style passes through the same convolutions. The last step is from a quarter of the size.
@@ -214,9 +214,9 @@ class UCF(nn.Module):
         self.content = Encoder(channels, width)
         self.shared_half = _half(channels)
         self.specific_half = _half(channels)
-        self.shared_head = Head(half, 2)
-        self.specific_head = Head(half, methods)
-        self.decoder = Decoder(channels)
+        self.shared_head = ClassHead(half, 2)
+        self.specific_head = ClassHead(half, methods)
+        self.decoder = PictureDecoder(channels)
 
     def forward(self, pixels: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, " b"]:
         """Logits; above 0 is towards fake."""
@@ -228,7 +228,7 @@ class UCF(nn.Module):
         labels: Float[Tensor, " b"],
         methods: Int[Tensor, " b"],
         generator: torch.Generator,
-    ) -> Losses:
+    ) -> UCFLosses:
         """The losses of a batch with both classes; height and width are multiples of 32, at least 64.
 
         `labels` are 0 (real) or 1 (fake); `methods` are 0 for reals and the set's number from 1 on for fakes.
@@ -247,12 +247,12 @@ class UCF(nn.Module):
         labels: Float[Tensor, " b"],
         methods: Int[Tensor, " b"],
         generator: torch.Generator,
-    ) -> Losses:
+    ) -> UCFLosses:
         specific, shared = self.specific_half(forgery), self.shared_half(forgery)
         if torch.rand((), generator=generator, device=generator.device) < SHUFFLE_PROBABILITY:
             shared = shared[shuffled_within(labels, generator)]
         style = torch.cat([specific, shared], dim=1)
-        return Losses(
+        return UCFLosses(
             shared=F.cross_entropy(self.shared_head(shared), labels.long()),
             specific=F.cross_entropy(self.specific_head(specific), methods),
             self_reconstruction=reconstruction_loss(self.decoder(content, style), x, labels),
@@ -275,7 +275,7 @@ class Scorer(nn.Module):
         self.forgery, self.shared_half, self.shared_head = model.forgery, model.shared_half, model.shared_head
 
     def forward(self, pixels: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, " b"]:
-        """The same logits as `UCF`."""
+        """Logits of `UCF`."""
         return _score(pixels, self.forgery, self.shared_half, self.shared_head)
 
 
@@ -307,7 +307,7 @@ def for_export(model: nn.Module) -> nn.Module:
 
 
 def _score(
-    pixels: UInt8[Tensor, "b h w 3"], encoder: Encoder, half: nn.Module, head: Head
+    pixels: UInt8[Tensor, "b h w 3"], encoder: Encoder, half: nn.Module, head: ClassHead
 ) -> Float[Tensor, " b"]:
     classes: Tensor = head(half(encoder(scale_pixels(pixels, next(encoder.parameters())))))
     return fake_minus_real(classes)

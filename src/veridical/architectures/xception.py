@@ -42,7 +42,7 @@ class SeparableConv2d(nn.Sequential):
         )
 
 
-class Block(nn.Module):
+class SeparableBlock(nn.Module):
     """Separable convolutions by `widths`, each after a ReLU but the first if not `relu_first`, and a skip.
 
     With `stride` 2 the block ends in a max-pool and its skip in a strided 1x1 convolution.
@@ -84,11 +84,11 @@ class Features(nn.Sequential):
             nn.Conv2d(stem, stem2, 3, bias=False),
             nn.BatchNorm2d(stem2),
             nn.ReLU(),
-            Block((stem2, entry1, entry1), stride=2, relu_first=False),
-            Block((entry1, entry2, entry2), stride=2),
-            Block((entry2, middle, middle), stride=2),
-            *(Block((middle,) * 4, stride=1) for _ in range(MIDDLE_BLOCKS)),
-            Block((middle, middle, exit1), stride=2),
+            SeparableBlock((stem2, entry1, entry1), stride=2, relu_first=False),
+            SeparableBlock((entry1, entry2, entry2), stride=2),
+            SeparableBlock((entry2, middle, middle), stride=2),
+            *(SeparableBlock((middle,) * 4, stride=1) for _ in range(MIDDLE_BLOCKS)),
+            SeparableBlock((middle, middle, exit1), stride=2),
             SeparableConv2d(exit1, exit2),
             nn.BatchNorm2d(exit2),
             nn.ReLU(),

@@ -34,6 +34,7 @@ _COMMANDS = {
     "calibrate": ("calibrate", "Fit probabilities and thresholds on one set, measure them on another."),
     "fuse": ("fuse", "Combine detectors from stored predictions, calibrated and measured."),
     "sweep": ("sweep", "Every metric at thresholds from 0.1 to 0.9, as a table and a plot."),
+    "leave-one-out": ("leave_one_out", "An experiment without each generator, judged by what was left out."),
     "difficulty": ("difficulty", "How fast an experiment learns a set: validation inside the first epoch."),
     "transfer": ("transfer", "Trained on one set, tested on others: by set, generator and content."),
 }
@@ -49,7 +50,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"veridical.cli.{_COMMANDS[cmd_name][0]}")
-        command = getattr(module, cmd_name)
+        command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

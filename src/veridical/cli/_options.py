@@ -11,6 +11,13 @@ format_option = click.option(
     show_default=True,
     help="A table, or one JSON object.",
 )
+rounds_option = click.option(
+    "--rounds",
+    type=click.IntRange(100),
+    default=1000,
+    show_default=True,
+    help="Bootstrap draws of an interval.",
+)
 data_option_help = (
     "Manifest (.csv), folder with real/ and fake/, REAL.txt,FAKE.txt, or NAME:PATH (see 'veridical data "
     "list'); several are joined by ';'."

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import click
+
 from veridical.reports.escaping import visible
 
 
@@ -20,6 +22,18 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 def print_json(value: object) -> None:
     """One JSON object, indented, in ASCII."""
     print(json.dumps(value, indent=2))
+
+
+def print_encoded(value: object) -> None:
+    """One JSON object, indented, of dataclasses and what they hold."""
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def to_stderr(line: str) -> None:
+    """Say a line of progress, apart from the answer."""
+    click.echo(line, err=True)
 
 
 def terse(cell: object) -> str:  # object: a cell, whose types are not imported with the command

@@ -61,9 +61,10 @@ def audit(
         found = auditing.audit(samples, folds=folds, seed=seed, workers=workers)
     else:
         from veridical.training.experiment import load_experiment
+        from veridical.training.gate import views_of
 
-        augmentation = load_experiment(as_trained).augmentation
-        found = auditing.audit_views(samples, augmentation, folds=folds, seed=seed, workers=workers)
+        views = views_of(load_experiment(as_trained))
+        found = auditing.audit_views(samples, views, folds=folds, seed=seed, workers=workers)
     if format == "json":
         click.echo(found.to_json().decode())
     else:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from veridical.cli._extras import needs_extra
-from veridical.cli._leave_one_out import or_leave_one_out
+from veridical.cli._options import rounds_option
 from veridical.cli._output import opened
-from veridical.cli._printing import print_table, terse
+from veridical.cli._printing import print_encoded, print_table, terse
 from veridical.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -61,13 +61,7 @@ _WIDTH = 100
     show_default=True,
     help="Tables for the terminal, one JSON object, Markdown, one row a number, or LaTeX.",
 )
-@click.option(
-    "--rounds",
-    type=click.IntRange(100),
-    default=1000,
-    show_default=True,
-    help="Bootstrap draws of an interval.",
-)
+@rounds_option
 @click.option(
     "--html", type=click.Path(path_type=Path), help="Also write a page with tables, figures and errors (.html)."
 )
@@ -83,7 +77,6 @@ _WIDTH = 100
     type=click.Path(path_type=Path, file_okay=False),
     help="Also write the paths of each detector's fp, fn, tp and tn at 0.5 to this folder.",
 )
-@or_leave_one_out
 def bench(
     files: tuple[Path, ...],
     others: tuple[Path, ...],
@@ -188,14 +181,12 @@ def _external(
 def _print_json(
     benchmarks: Mapping[str, Benchmark], comparison: Comparison | None, about: Mapping[str, object]
 ) -> None:
-    import msgspec
-
     from veridical.evaluation.benchmark import to_json
 
     found: dict[str, object] = {"detectors": to_json(benchmarks), **about}
     if comparison is not None:
         found["comparison"] = comparison
-    click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+    print_encoded(found)
 
 
 def _print_csv(benchmarks: Mapping[str, Benchmark], comparison: Comparison | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from veridical.cli._options import format_option
+from veridical.cli._printing import print_json, print_table, to_stderr
 
 if TYPE_CHECKING:
     from veridical.data.samples import Sample
@@ -20,10 +21,6 @@ _MOST_NAMED = 20
 _TOLD_EVERY = 5000
 
 
-def _to_stderr(line: str) -> None:
-    click.echo(line, err=True)
-
-
 @click.group()
 def data() -> None:
     """Data sets: what can be read, where to get it, and what is in it."""
@@ -33,7 +30,6 @@ def data() -> None:
 @format_option
 def list_data(format: str) -> None:
     """The sources that can be read as NAME:PATH."""
-    from veridical.cli._printing import print_json, print_table
     from veridical.data.sources import is_downloadable, list_sources, load_source
 
     rows = [(name, load_source(name).INFO, is_downloadable(name)) for name in list_sources()]
@@ -54,10 +50,9 @@ def list_data(format: str) -> None:
 @click.argument("name")
 @format_option
 def info(name: str, format: str) -> None:
-    """What the source NAME is, its licence, where to get it, and the layout that is expected."""
+    """Describe the source NAME: its licence, where to get it, and the layout that is expected."""
     from dataclasses import asdict
 
-    from veridical.cli._printing import print_json, print_table
     from veridical.data.sources import is_downloadable, load_source
 
     found, can = load_source(name).INFO, is_downloadable(name)
@@ -85,7 +80,7 @@ def download(name: str, output: Path, most_gb: float) -> None:
     """Fetch NAME (cifake, cifar100, hub:owner/name, ...) to a folder."""
     from veridical.data.sources import download_source
 
-    download_source(name, output, most_bytes=round(most_gb * 1e9), say=_to_stderr)
+    download_source(name, output, most_bytes=round(most_gb * 1e9), say=to_stderr)
     click.echo(str(output))
 
 
@@ -99,7 +94,6 @@ def stats(ctx: click.Context, source: str, split: str | None, format: str) -> No
     from dataclasses import asdict
 
     from veridical.cli._exit import ExitCode
-    from veridical.cli._printing import print_json
     from veridical.data.samples import read_samples
     from veridical.data.statistics import examine
 
@@ -133,9 +127,9 @@ def align(ctx: click.Context, source: str, output: Path, crop: int, seed: int, s
 
     aligned = align_set(read_samples(source, split), output, crop=crop, seed=seed)
     for sample in aligned.too_small:
-        _to_stderr(f"smaller than {crop} pixels: {sample.label.name.lower()} {visible(sample.name)}")
+        to_stderr(f"smaller than {crop} pixels: {sample.label.name.lower()} {visible(sample.name)}")
     reals, fakes = counts(aligned.too_small)
-    _to_stderr(f"{aligned.written} samples written; too small: {reals} real, {fakes} fake")
+    to_stderr(f"{aligned.written} samples written; too small: {reals} real, {fakes} fake")
     click.echo(str(aligned.manifest))
     if aligned.too_small:
         ctx.exit(ExitCode.SOME_FAILED)
@@ -145,7 +139,7 @@ def _told(samples: Sequence[Sample]) -> Iterator[Sample]:
     """The samples, with a line now and then on how many were read."""
     for place, sample in enumerate(samples):
         if place and place % _TOLD_EVERY == 0:
-            _to_stderr(f"{place} of {len(samples)} read")
+            to_stderr(f"{place} of {len(samples)} read")
         yield sample
 
 
@@ -174,8 +168,6 @@ def _set_row(info: SetInfo) -> tuple[str, ...]:
 
 
 def _print_statistics(found: Statistics) -> None:
-    from veridical.cli._printing import print_table
-
     groups = [
         (g.split or "-", g.label, g.generator or "-", g.source or "-", str(g.samples), str(g.unreadable))
         for g in found.groups

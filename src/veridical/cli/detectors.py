@@ -92,7 +92,7 @@ def _families() -> Iterator[Known]:
 
 def _architectures() -> Iterator[Known]:
     import veridical.architectures
-    from veridical.architectures._facts import FACTS
+    from veridical.architectures.facts import FACTS
 
     # Read and not imported: that would take PyTorch, which judging does without.
     (folder,) = veridical.architectures.__path__

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from veridical.cli._extras import needs_extra
 from veridical.cli._options import data_option_help, format_option
-from veridical.cli._printing import print_table
+from veridical.cli._printing import print_encoded, print_table, to_stderr
+from veridical.cli._training_options import training_options
 
 
 @click.command()
@@ -16,13 +18,6 @@ from veridical.cli._printing import print_table
 @click.option("--data", help=f"Splits train and val (or train alone) of: {data_option_help}")
 @click.option(
     "--every", type=click.IntRange(1), default=5, show_default=True, help="Steps between validations."
-)
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A field of the experiment or a setting of its architecture.",
 )
 @click.option(
     "-o",
@@ -33,45 +28,26 @@ from veridical.cli._printing import print_table
     help="Folder of the runs.",
 )
 @click.option("--plot", type=click.Path(path_type=Path), help="Also draw it, as SVG, to this file.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:0.")
-@click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Threads that read pictures."
-)
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads that compute.")
+@training_options
 @format_option
 def difficulty(
     experiment: str,
     data: str | None,
     every: int,
-    changes: tuple[str, ...],
     output: Path,
     plot: Path | None,
-    device: str,
-    workers: int,
-    threads: int,
     format: str,
+    **how: Any,  # the options that open a run
 ) -> None:
     """The learning curve of EXPERIMENT inside its first epoch: validation AUROC every few steps."""
-    import dataclasses
-
     with needs_extra("train", "training"):
-        import torch
-
         from veridical.training.difficulty import learning_curve
-        from veridical.training.experiment import load_experiment, with_changes
-        from veridical.training.loop import Run
+        from veridical.training.run import open_run
 
-    torch.set_num_threads(threads)
-    chosen = with_changes(load_experiment(experiment), changes)
-    if data is not None:
-        chosen = dataclasses.replace(chosen, data=data)
-    run = Run(folder=output, device=device, workers=workers, say=_to_stderr)
+    chosen, run = open_run(experiment, data=data, folder=output, say=to_stderr, **how)
     points = learning_curve(chosen, run, every=every)
     if format == "json":
-        import msgspec
-
-        found = {"experiment": chosen.name, "data": chosen.data, "every": every, "curve": points}
-        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        print_encoded({"experiment": chosen.name, "data": chosen.data, "every": every, "curve": points})
     else:
         rows = [("step", "samples seen", "validation AUROC", "95 % interval", "n")]
         for point in points:
@@ -91,7 +67,3 @@ def difficulty(
             y_label="AUROC",
         )
         replace_file(plot, svg.encode())
-
-
-def _to_stderr(line: str) -> None:
-    click.echo(line, err=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from veridical.models.index import Entry, Match
+    from veridical.detectors.retrieval.index import KnownPicture, Match
     from veridical.results import Label
 
 _index = click.option(
@@ -70,7 +70,7 @@ def build(
     --label it is a picture, a folder of pictures (and the folders below), or a list of dHashes (.txt), 16 hex
     digits a line. A picture that cannot be read stops it.
     """
-    from veridical.models.index import index_path, write_index
+    from veridical.detectors.retrieval.index import index_path, write_index
 
     path = index_path(chosen)
     if path.exists() and not replace:
@@ -88,7 +88,7 @@ def add(paths: tuple[str, ...], label: str | None, chosen: str | None, pdq: bool
     """Add PATH... to an index; what is in it already is not added again. PATH is as for 'build'."""
     import itertools
 
-    from veridical.models.index import index_path, read_index, write_index
+    from veridical.detectors.retrieval.index import index_path, read_index, write_index
 
     path = index_path(chosen)
     known = read_index(path).entries()
@@ -102,7 +102,7 @@ def add(paths: tuple[str, ...], label: str | None, chosen: str | None, pdq: bool
 @_index
 def merge(others: tuple[str, ...], chosen: str | None) -> None:
     """Add everything in other indexes to an index, which is made if there is none."""
-    from veridical.models.index import index_path, read_index, write_index
+    from veridical.detectors.retrieval.index import index_path, read_index, write_index
 
     path = index_path(chosen)
     sources = [*([path] if path.exists() else []), *map(index_path, others)]
@@ -115,10 +115,10 @@ def merge(others: tuple[str, ...], chosen: str | None) -> None:
 @_index
 @format_option
 def query(pictures: tuple[str, ...], chosen: str | None, format: str) -> None:
-    """What an index knows that looks like PICTURE: a file, a folder or a glob."""
+    """Name the known pictures that look like PICTURE: a file, a folder or a glob."""
     from veridical.cli._printing import print_json, print_table
     from veridical.detectors.retrieval import Retrieval
-    from veridical.models.index import index_path, read_index
+    from veridical.detectors.retrieval.index import index_path, read_index
     from veridical.reports.escaping import portable_name
 
     detector = Retrieval(read_index(index_path(chosen)))
@@ -140,9 +140,9 @@ def query(pictures: tuple[str, ...], chosen: str | None, format: str) -> None:
 @_index
 @format_option
 def info(chosen: str | None, format: str) -> None:
-    """How many pictures an index knows, by label and source."""
+    """Count the pictures that an index knows, by label and source."""
     from veridical.cli._printing import print_json, print_table
-    from veridical.models.index import index_path, read_index
+    from veridical.detectors.retrieval.index import index_path, read_index
 
     path = index_path(chosen)
     known = read_index(path)
@@ -169,8 +169,10 @@ def info(chosen: str | None, format: str) -> None:
     print_table([("LABEL", "ENTRIES", "SOURCE"), *rows])
 
 
-def _entries(paths: tuple[str, ...], label: str | None, *, pdq: bool, embeddings: bool) -> Iterator[Entry]:
-    from veridical.models.index import read_hash_list
+def _entries(
+    paths: tuple[str, ...], label: str | None, *, pdq: bool, embeddings: bool
+) -> Iterator[KnownPicture]:
+    from veridical.detectors.retrieval.index import read_hash_list
     from veridical.results import Label
 
     for path in paths:
@@ -182,28 +184,30 @@ def _entries(paths: tuple[str, ...], label: str | None, *, pdq: bool, embeddings
             yield _fingerprinted(entry, pixels, pdq=pdq, embeddings=embeddings)
 
 
-def _of_data_set(data: str) -> Iterator[tuple[Entry, NDArray[np.uint8]]]:
+def _of_data_set(data: str) -> Iterator[tuple[KnownPicture, NDArray[np.uint8]]]:
     from veridical.data.samples import load_pixels, read_samples
-    from veridical.models.index import Entry
+    from veridical.detectors.retrieval.index import KnownPicture
 
     for sample in read_samples(data):
         name = str(sample.path)
         if sample.box:
             box = sample.box
             name = f"{name} [{box.left},{box.top},{box.width},{box.height}]"
-        yield Entry(0, sample.label, sample.stratum, name), load_pixels(sample)
+        yield KnownPicture(0, sample.label, sample.stratum, name), load_pixels(sample)
 
 
-def _of_pictures(path: str, label: Label) -> Iterator[tuple[Entry, NDArray[np.uint8]]]:
-    from veridical.models.index import Entry
+def _of_pictures(path: str, label: Label) -> Iterator[tuple[KnownPicture, NDArray[np.uint8]]]:
+    from veridical.detectors.retrieval.index import KnownPicture
 
     source = Path(path).resolve().name
     for name, pixels in _pictures((path,)):
-        yield Entry(0, label, source, name), pixels
+        yield KnownPicture(0, label, source, name), pixels
 
 
-def _fingerprinted(entry: Entry, pixels: NDArray[np.uint8], *, pdq: bool, embeddings: bool) -> Entry:
-    from veridical.detectors._clip import embed
+def _fingerprinted(
+    entry: KnownPicture, pixels: NDArray[np.uint8], *, pdq: bool, embeddings: bool
+) -> KnownPicture:
+    from veridical.detectors.retrieval.embedding import embed
     from veridical.media import fingerprint
 
     return entry._replace(

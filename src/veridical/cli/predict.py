@@ -100,7 +100,7 @@ def _chosen(names: Sequence[str]) -> list[str]:
 
 
 def _counted(unjudged: Sequence[Unjudged]) -> str:
-    """How many samples of each class lack at least one score: `2 fake, 1 real`."""
+    """The number of samples of each class that lack at least one score: `2 fake, 1 real`."""
     samples = {(row.path, row.box): row.label for row in unjudged}
     counts = collections.Counter(samples.values())
     return ", ".join(f"{counts[label]} {label}" for label in sorted(counts))
@@ -108,7 +108,7 @@ def _counted(unjudged: Sequence[Unjudged]) -> str:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """What is to be told how many samples are done: shows them on a terminal, else nothing."""
+    """A function that is told how many samples are done: shows them on a terminal, else nothing."""
     if not sys.stderr.isatty():
         yield lambda done: None
         return

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from veridical.cli._extras import needs_extra
-from veridical.cli._printing import print_table
+from veridical.cli._options import rounds_option
+from veridical.cli._printing import print_encoded, print_table
 
 if TYPE_CHECKING:
     from veridical.evaluation.sweep import Sweep
@@ -32,13 +33,7 @@ _PLOTTED = ("accuracy", "balanced_accuracy", "macro_f1", "recall_fake", "recall_
     help="A table, one JSON object, or Markdown.",
 )
 @click.option("--plot", type=click.Path(path_type=Path), help="Also draw it, as SVG, to this file.")
-@click.option(
-    "--rounds",
-    type=click.IntRange(100),
-    default=1000,
-    show_default=True,
-    help="Bootstrap draws of an interval.",
-)
+@rounds_option
 def sweep(predictions: Path, detector: str | None, format: str, plot: Path | None, rounds: int) -> None:
     """Metrics of stored PREDICTIONS at thresholds from 0.1 to 0.9, and the best threshold for each metric."""
     from veridical.errors import UsageError
@@ -67,10 +62,8 @@ def sweep(predictions: Path, detector: str | None, format: str, plot: Path | Non
 
 def _print(found: Mapping[str, Sweep], format: str) -> None:
     if format == "json":
-        import msgspec
-
         detectors = {name: _to_json(one) for name, one in found.items()}
-        click.echo(msgspec.json.format(msgspec.json.encode({"detectors": detectors})).decode())
+        print_encoded({"detectors": detectors})
         return
     for name, one in found.items():
         rows = [("metric", *(f"{threshold:g}" for threshold in one.thresholds), "best at")]

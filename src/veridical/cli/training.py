@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from veridical.cli._extras import needs_extra
 from veridical.cli._options import data_option_help
+from veridical.cli._printing import print_table, to_stderr
+from veridical.cli._training_options import training_options
 from veridical.errors import UsageError
 
 if TYPE_CHECKING:
     from veridical.training.export import Int8
-
-
-def _to_stderr(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _to_nobody(line: str) -> None:
-    """What the other processes of several say."""
 
 
 @click.command()
@@ -30,26 +24,9 @@ def _to_nobody(line: str) -> None:
     "-o", "--output", type=click.Path(path_type=Path), help="Folder of the run; runs/EXPERIMENT by default."
 )
 @click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A field of the experiment (epochs=3, augmentation.crop=64) or a setting of its architecture.",
-)
-@click.option(
     "--start", type=click.Path(path_type=Path), help="A checkpoint of the same architecture to start from."
 )
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:0.")
-@click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Threads that read pictures."
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Threads that compute; the last digits depend on it.",
-)
+@training_options
 @click.option(
     "--save-every", type=click.IntRange(1), default=50, show_default=True, help="Steps between checkpoints."
 )
@@ -61,24 +38,21 @@ def _to_nobody(line: str) -> None:
     help="Steps between validations inside an epoch, for the log alone; 0: none.",
 )
 @click.option(
-    "--accept-shortcuts",
+    "--help-settings",
     is_flag=True,
-    help="Train although the data fail their audit (see 'veridical audit'); the card records it.",
+    help="List what --set can change of EXPERIMENT, with its values; train nothing.",
 )
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events.")
 def train(
     experiment: str,
     data: str | None,
     output: Path | None,
-    changes: tuple[str, ...],
     start: Path | None,
-    device: str,
-    workers: int,
-    threads: int,
     save_every: int,
     validate_every: int,
-    accept_shortcuts: bool,
     tensorboard: bool,
+    help_settings: bool,
+    **how: Any,  # the options that open a run
 ) -> None:
     """Train EXPERIMENT (a name, or a .py file that defines one) to the end.
 
@@ -87,38 +61,21 @@ def train(
     torchrun --nproc-per-node 2 -m veridical train EXPERIMENT --device cuda ...
     """
     import dataclasses
+    import json
 
     with needs_extra("train", "training"):
-        import torch
+        from veridical.training.distributed import joined
+        from veridical.training.experiment import list_settings
+        from veridical.training.run import open_run, run_experiment
 
-        from veridical.training.distributed import device_of_process, joined
-        from veridical.training.experiment import load_experiment, with_changes
-        from veridical.training.gate import pass_audit
-        from veridical.training.loop import Run
-        from veridical.training.run import run_experiment
-
-    torch.set_num_threads(threads)
-    chosen = with_changes(load_experiment(experiment), changes)
-    if data is not None:
-        chosen = dataclasses.replace(chosen, data=data)
-    folder = output or Path("runs") / chosen.name
+    if help_settings:
+        chosen, _ = open_run(experiment, data=data, **how)
+        print_table([(name, json.dumps(value)) for name, value in list_settings(chosen).items()])
+        return
     with joined() as processes:
-        # Only the first process writes, so only it needs to know.
-        accepted = (
-            pass_audit(chosen, folder, accept=accept_shortcuts, workers=workers, say=_to_stderr)
-            if processes.is_first
-            else ()
-        )
-        run = Run(
-            folder=folder,
-            device=device_of_process(device),
-            workers=workers,
-            save_every=save_every,
-            validate_every=validate_every,
-            tensorboard=tensorboard,
-            say=_to_stderr if processes.is_first else _to_nobody,
-            processes=processes,
-            accepted_shortcuts=accepted,
+        chosen, run = open_run(experiment, data=data, folder=output, say=to_stderr, processes=processes, **how)
+        run = dataclasses.replace(
+            run, save_every=save_every, validate_every=validate_every, tensorboard=tensorboard
         )
         best = run_experiment(chosen, run, start=start)
     if processes.is_first:
@@ -158,7 +115,7 @@ def export(
         from veridical.training.gasbench import export_gasbench
 
     if gasbench:
-        export_gasbench(checkpoint, output, experiment=experiment, say=_to_stderr)
+        export_gasbench(checkpoint, output, experiment=experiment, say=to_stderr)
         click.echo(str(output))
         return
     splits = None if data is None else read_splits(data, output)
@@ -169,6 +126,6 @@ def export(
         experiment=experiment,
         int8=int8,
         with_checkpoint=not graph_only,
-        say=_to_stderr,
+        say=to_stderr,
     )
     click.echo(f"{bundle.folder} {bundle.sha256}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from veridical.cli._extras import needs_extra
-from veridical.cli._options import data_option_help, format_option
-from veridical.cli._printing import print_table
+from veridical.cli._options import data_option_help, format_option, rounds_option
+from veridical.cli._printing import print_encoded, print_table, to_stderr
+from veridical.cli._training_options import training_options
 
 if TYPE_CHECKING:
     from veridical.data.samples import Sample
@@ -32,13 +33,6 @@ _CELLS = ("auroc", "balanced_accuracy", "accuracy", "real_accuracy", "fake_accur
 )
 @click.option("--train", "data", help="Train the experiment SUBJECT on this set first.")
 @click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="With --train: a field of the experiment or a setting of its architecture.",
-)
-@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -47,33 +41,20 @@ _CELLS = ("auroc", "balanced_accuracy", "accuracy", "real_accuracy", "fake_accur
     help="With --train: folder of the runs.",
 )
 @click.option("--predictions", type=click.Path(path_type=Path), help="Also store the predictions here.")
-@click.option("--device", default="cpu", show_default=True, help="With --train: cpu, cuda, cuda:0.")
-@click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Threads that read pictures."
-)
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads that compute.")
-@click.option(
-    "--rounds",
-    type=click.IntRange(100),
-    default=1000,
-    show_default=True,
-    help="Bootstrap draws of an interval.",
-)
+@training_options
+@rounds_option
 @format_option
 def transfer(
     subject: str,
     tests: tuple[str, ...],
     data: str | None,
-    changes: tuple[str, ...],
     output: Path,
     predictions: Path | None,
-    device: str,
-    workers: int,
-    threads: int,
     rounds: int,
     format: str,
+    **how: Any,  # the options that open a run
 ) -> None:
-    """How SUBJECT, a detector (or with --train an experiment), judges other sets than its own.
+    """Judge other sets than its own by SUBJECT, a detector (or with --train an experiment).
 
     By set, generator, source and content. Verdicts are at 0.5.
     """
@@ -82,19 +63,7 @@ def transfer(
         from veridical.evaluation.transfer import transfer_table
 
     sets = {name: _read(name) for name in tests}
-    if data is None:
-        found = _judge(subject, sets)
-    else:
-        found = _train(
-            subject,
-            data,
-            sets,
-            changes=changes,
-            output=output,
-            device=device,
-            workers=workers,
-            threads=threads,
-        )
+    found = _judge(subject, sets) if data is None else _train(subject, sets, data=data, folder=output, **how)
     if predictions is not None:
         write_predictions(predictions, (row for rows in found.values() for row in rows))
     table = transfer_table(found, rounds=rounds)
@@ -126,29 +95,13 @@ def _judge(name: str, sets: Mapping[str, Sequence[Sample]]) -> dict[str, list[Pr
     }
 
 
-def _train(
-    name: str,
-    data: str,
-    sets: Mapping[str, Sequence[Sample]],
-    *,
-    changes: tuple[str, ...],
-    output: Path,
-    device: str,
-    workers: int,
-    threads: int,
-) -> dict[str, list[Prediction]]:
-    import dataclasses
-
+def _train(name: str, sets: Mapping[str, Sequence[Sample]], **how: Any) -> dict[str, list[Prediction]]:
     with needs_extra("train", "training"):
-        import torch
-
-        from veridical.training.experiment import load_experiment, with_changes
-        from veridical.training.loop import Run
+        from veridical.training.run import open_run
         from veridical.training.transfer import train_and_judge
 
-    torch.set_num_threads(threads)
-    experiment = dataclasses.replace(with_changes(load_experiment(name), changes), data=data)
-    return train_and_judge(experiment, sets, Run(folder=output, device=device, workers=workers, say=_to_stderr))
+    experiment, run = open_run(name, say=to_stderr, **how)
+    return train_and_judge(experiment, sets, run)
 
 
 def _rows(name: str, one: Transfer) -> Iterator[tuple[str, ...]]:
@@ -175,8 +128,6 @@ def _cell(cells: Cells, name: str) -> str:
 
 
 def _print_json(subject: str, data: str | None, table: Mapping[str, Transfer]) -> None:
-    import msgspec
-
     tests = {
         name: {
             "metrics": one.benchmark.metrics,
@@ -187,9 +138,4 @@ def _print_json(subject: str, data: str | None, table: Mapping[str, Transfer]) -
         }
         for name, one in table.items()
     }
-    found = {"subject": subject, "trained_on": data, "tests": tests}
-    click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
-
-
-def _to_stderr(line: str) -> None:
-    click.echo(line, err=True)
+    print_encoded({"subject": subject, "trained_on": data, "tests": tests})

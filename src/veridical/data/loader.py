@@ -34,7 +34,7 @@ _FILTERS = (
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What both classes go through alike while training.
+    """Random changes that both classes go through alike while training.
 
     In this order: with `resize` the whole picture to that many pixels square, bilinear (published recipes do
     so; it leaks the resampling ratio); with probability `downscale` a resize by a factor drawn from
@@ -111,7 +111,7 @@ class Augmentation:
         return np.ascontiguousarray(pixels)
 
     def _side(self, pixels: Pixels, rng: np.random.Generator) -> int:
-        """Of the crop, before it is resized: even, and no larger than the picture if that is large enough."""
+        """The side of the crop before a resize: even, and within the picture if that is large enough."""
         if not self.rescale or rng.random() >= self.rescale:
             return self.crop
         side = 2 * round(self.crop / rng.uniform(*self.rescaled) / 2)
@@ -196,7 +196,7 @@ def batches(
 
 
 def batches_per_epoch(samples: Sequence[Sample], batch_size: int) -> int:
-    """How many batches `batches` gives in one epoch."""
+    """The number of batches that `batches` gives in one epoch."""
     return (len(samples) // 2 * 2) // batch_size
 
 

@@ -1,4 +1,4 @@
-"""What happens to a picture on its way: pure functions of pixels, with the real codecs.
+"""Perturbations of a picture on its way: pure functions of pixels, with the real codecs.
 
 Each takes and gives uint8 sRGB, (height, width, 3). Random ones take a `numpy.random.Generator`. `NAMED` holds
 those that detectors are measured under.

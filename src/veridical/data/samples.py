@@ -1,4 +1,4 @@
-"""Sample: one labelled picture, or one region of one; and how a set of them is named.
+"""Sets of samples: how they are named, read, counted and hashed, and what pixels their pictures have.
 
 A data set is read by the file in `data/sources/` that knows its shape: a manifest (`images.csv`), a folder
 with `real/` and `fake/GENERATOR/`, a pair of list files, or a published set by name (`cifake:PATH`). Several
@@ -10,52 +10,30 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from veridical.data.cifar import read_member
+from veridical.data.sample import Sample
 from veridical.data.sources import load_source
 from veridical.errors import DataError, VeridicalError
 from veridical.media import open_media
 from veridical.media.image import Pixels
-from veridical.results import Box, Label
+from veridical.results import Label
+
+__all__ = [
+    "Sample",
+    "counts",
+    "data_paths",
+    "data_sets",
+    "data_sha256",
+    "file_sha256",
+    "load_frames",
+    "load_pixels",
+    "read_samples",
+]
 
 # One letter is left out: `C:/pictures` is a path.
 _NAMED = re.compile(r"(?P<source>[a-z][a-z0-9_]+):(?P<data>.+)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One labelled picture. `group` is whoever published it: groups are never divided between splits.
-
-    `generator` is empty for reals; `box` is the region that is the sample (`None`: the whole picture).
-    `member` is the place within `path` of a picture that has no file of its own (CIFAR); such a sample states
-    its `sha256`. `content` is what the picture shows, `prompt` what its generator was asked for and `licence`
-    what its publisher allows, where the set says so.
-    """
-
-    path: Path
-    label: Label
-    generator: str
-    source: str
-    group: str
-    split: str = ""
-    box: Box | None = None
-    sha256: str = ""
-    member: str = ""
-    content: str = ""
-    prompt: str = ""
-    licence: str = ""
-
-    @property
-    def name(self) -> str:
-        """Where the picture is: unlike `path`, different for the pictures of a file that holds many."""
-        return f"{self.path}#{self.member}" if self.member else str(self.path)
-
-    @property
-    def stratum(self) -> str:
-        """What balanced sampling balances over: the generator of a fake, the source of a real."""
-        return self.generator if self.label is Label.FAKE else self.source
 
 
 def read_samples(data: str | Path, split: str | None = None) -> list[Sample]:
@@ -72,6 +50,11 @@ def data_sets(data: str) -> list[str]:
     """The sets that `A;B;C` joins."""
     # A path that is there is a path, whatever it looks like.
     return [data] if Path(data).exists() else data.split(";")
+
+
+def data_paths(data: str) -> list[Path]:
+    """The files and folders that a set, or several joined by `;`, is read from; some may not exist."""
+    return [Path(name) for part in data_sets(data) for name in _named(part)[1].split(",")]
 
 
 def load_pixels(sample: Sample) -> Pixels:
@@ -122,16 +105,14 @@ def file_sha256(path: Path) -> str:
 
 
 def counts(samples: Sequence[Sample]) -> tuple[int, int]:
-    """How many are real, how many fake."""
+    """The numbers of reals and fakes."""
     fakes = sum(s.label is Label.FAKE for s in samples)
     return len(samples) - fakes, fakes
 
 
 def _read_set(data: str, split: str | None) -> list[Sample]:
-    # Here too a path that is there is a path.
-    named = None if Path(data).exists() else _NAMED.fullmatch(data)
-    source = load_source(named["source"] if named else _source_name(data))
-    samples = source.read(named["data"] if named else data)
+    name, place = _named(data)
+    samples = load_source(name or _source_name(data)).read(place)
     if split is not None:
         known = sorted({s.split for s in samples})
         samples = [s for s in samples if s.split == split]
@@ -143,6 +124,13 @@ def _read_set(data: str, split: str | None) -> list[Sample]:
     if not samples:
         raise DataError(f"{data} holds no samples.", code="empty_split")
     return samples
+
+
+def _named(data: str) -> tuple[str, str]:
+    """The source that `NAME:PATH` names, and the path; without a name, nothing and all of it."""
+    # Here too a path that is there is a path.
+    named = None if Path(data).exists() else _NAMED.fullmatch(data)
+    return (named["source"], named["data"]) if named else ("", data)
 
 
 def _source_name(data: str) -> str:

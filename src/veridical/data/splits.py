@@ -34,7 +34,7 @@ def hold_out(samples: Sequence[Sample], *, share: float, seed: int) -> tuple[lis
 
 
 def draw(samples: Sequence[Sample], *, reals: int = 0, fakes: int = 0, seed: int) -> list[Sample]:
-    """So many reals and fakes (0: all of them), in their order; each stratum keeps its share of its class.
+    """Samples with so many reals and fakes (0: all), in their order; strata keep their share of the class.
 
     Raises `DataError` (`too_few_samples`) if there are fewer.
     """

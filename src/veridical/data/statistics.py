@@ -1,4 +1,4 @@
-"""What a data set holds: counts, sizes, formats, copies, and every sample that cannot be read, by name."""
+"""Statistics of a data set: counts, sizes, formats, copies, and every sample that cannot be read, by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _START = 4096
 
 @dataclass(frozen=True)
 class Group:
-    """How many samples share split, label, generator and source, and how many of them cannot be read."""
+    """The number of samples that share split, label, generator and source, and of those that cannot be read."""
 
     split: str
     label: str
@@ -41,7 +41,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Appearance:
-    """What a class looks like from outside, for what differs here between the classes is a shortcut to learn.
+    """A class from outside, for what differs here between the classes is a shortcut to learn.
 
     `formats` counts file formats (`raw`: pixels without a file of their own); `sizes` are the commonest of
     `different_sizes`.

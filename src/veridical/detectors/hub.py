@@ -18,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,8 @@ from veridical.detectors.base import require_size, score_frames, score_of_logits
 from veridical.errors import MissingExtraError, ModelError, UnknownModelError, did_you_mean
 from veridical.media.image import Image, Pixels
 from veridical.models.parameters import refuse_pickle
-from veridical.models.snapshots import find_snapshot, is_path
+from veridical.models.pretrained import load_pretrained
+from veridical.models.snapshots import find_snapshot, is_path, parse_repository
 from veridical.results import Score, Thresholds
 
 if TYPE_CHECKING:
@@ -41,13 +41,12 @@ NEEDS = "the extras hub and train, and a checkpoint in safetensors"
 
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 _WANTED = [_CONFIG, _PREPROCESSOR, "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"]
-_SYNTAX = re.compile(r"(?P<source>[^?@]+)(@(?P<revision>[A-Za-z0-9][A-Za-z0-9._/-]*))?\?fake=(?P<fake>[^?]+)")
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+_SYNTAX = re.compile(r"(?P<source>[^?]+)\?fake=(?P<fake>[^?]+)")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a name says: a repository or folder, its revision, and which labels mean fake."""
+    """A checkpoint by name: a repository or folder, its revision, and which labels mean fake."""
 
     source: str
     revision: str
@@ -90,18 +89,25 @@ class HubDetector:
 
 
 def parse(argument: str) -> Checkpoint:
-    """What stands after `hub:`. Raises `UnknownModelError` for another syntax.
+    """The parts of what stands after `hub:`. Raises `UnknownModelError` for another syntax.
 
     >>> parse("owner/name@v1?fake=Fake,artificial")
     Checkpoint(source='owner/name', revision='v1', fake=('Fake', 'artificial'))
     """
     parts = _SYNTAX.fullmatch(argument)
-    if parts is None or not (is_path(parts["source"]) or _REPOSITORY.fullmatch(parts["source"])):
+    try:
+        source, revision = _parse_source(parts["source"] if parts else "")
+    except UnknownModelError as error:
         raise UnknownModelError(
             f"'{FAMILY}:{argument}' names no checkpoint.",
             hint="Write hub:owner/name?fake=LABEL or hub:owner/name@revision?fake=LABEL,LABEL.",
-        )
-    return Checkpoint(parts["source"], parts["revision"] or "main", tuple(parts["fake"].split(",")))
+        ) from error
+    assert parts is not None  # nothing is no source
+    return Checkpoint(source, revision, tuple(parts["fake"].split(",")))
+
+
+def _parse_source(source: str) -> tuple[str, str]:
+    return (source, "main") if is_path(source) else parse_repository(source)
 
 
 def load(argument: str) -> HubDetector:
@@ -162,37 +168,12 @@ def _hash(files: Sequence[Path], fake: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-# transformers says which files it loads on a bar of progress, for all threads of a process at once.
-_quiet = threading.Lock()
-
-
 def _load_checkpoint(folder: Path) -> tuple[torch.nn.Module, Any]:  # Any: one class for each architecture
     try:
         import torch
-        import transformers
+        import transformers  # noqa: F401 # what loads it says which extra is missing, not which module
     except ImportError as error:
         raise MissingExtraError("checkpoints from a hub", extra="hub,train") from error
-    bars = transformers.utils.logging
-    with _quiet:
-        shown = bars.is_progress_bar_enabled()
-        bars.disable_progress_bar()
-        try:
-            model, report = transformers.AutoModelForImageClassification.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-            processor = transformers.AutoImageProcessor.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, backend="pil"
-            )
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise ModelError(f"{folder} cannot be loaded: {error}", code="malformed_checkpoint") from error
-        finally:
-            if shown:
-                bars.enable_progress_bar()
-    if missing := sorted(report["missing_keys"]):  # which transformers fills with random numbers
-        raise ModelError(f"{folder} lacks {', '.join(missing[:5])}.", code="checkpoint_mismatch")
-    return model.eval(), processor
+    return load_pretrained(
+        folder, "AutoModelForImageClassification", "AutoImageProcessor", dtype=torch.float32, backend="pil"
+    )

@@ -1,4 +1,4 @@
-"""What a picture shows, in words: four beginnings of sentences, each of which the model ends in turn.
+"""Captions of what a picture shows: four beginnings of sentences, each of which the model ends in turn.
 
 The model reads the picture and what it has said so far. BLIP-2: Junnan Li, Dongxu Li, Silvio Savarese,
 Steven Hoi: BLIP-2: Bootstrapping Language-Image Pre-training with Frozen Image Encoders and Large Language
@@ -13,16 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from veridical.errors import ModelError
-from veridical.generation._checkpoints import (
-    LOADING_ERRORS,
+from veridical.models.pretrained import (
     TRANSFORMERS_FILES,
+    load_pretrained,
     number_format,
-    refuse_missing,
     require_device,
     require_extra,
-    require_safetensors,
-    silently,
 )
 from veridical.models.snapshots import find_snapshot, is_path, parse_repository
 
@@ -50,7 +46,7 @@ class Captioner:
         self._device = device
 
     def caption(self, pixels: npt.NDArray[np.uint8]) -> str:
-        """What the picture, uint8 (h, w, 3), shows: up to four sentences. Always the same for a picture.
+        """A caption of the picture, uint8 (h, w, 3): up to four sentences. Always the same for a picture.
 
         Raises `ModelError` when the model cannot be loaded.
         """
@@ -73,34 +69,19 @@ class Captioner:
 
     @functools.cached_property
     def _loaded(self) -> tuple[Any, Any]:  # Any: one class for each architecture
-        import transformers
-
-        folder = find_snapshot(self.name, TRANSFORMERS_FILES)
-        require_safetensors(folder)
-        with silently():
-            try:
-                model, report = transformers.AutoModelForImageTextToText.from_pretrained(
-                    folder,
-                    local_files_only=True,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    dtype=number_format(self._device, "float16"),
-                    output_loading_info=True,
-                )
-                # The back end "pil", because the other one needs torchvision.
-                processor = transformers.AutoProcessor.from_pretrained(
-                    folder, local_files_only=True, trust_remote_code=False, backend="pil"
-                )
-            except LOADING_ERRORS as error:
-                raise ModelError(
-                    f"{folder} cannot be loaded as a captioner: {error}", code="malformed_checkpoint"
-                ) from error
-        refuse_missing(folder, report)
-        return model.eval().to(self._device), processor
+        # The back end "pil", because the other one needs torchvision.
+        model, processor = load_pretrained(
+            find_snapshot(self.name, TRANSFORMERS_FILES),
+            "AutoModelForImageTextToText",
+            "AutoProcessor",
+            dtype=number_format(self._device, "float16"),
+            backend="pil",
+        )
+        return model.to(self._device), processor
 
 
 def said_with(said: str, beginning: str, ending: str) -> str:
-    """What was said with one more sentence; without it, if the model had nothing to add.
+    """The caption so far with one more sentence; without it, if the model had nothing to add.
 
     >>> said_with("An image of a cat.", "The setting is", " a sofa, ")
     'An image of a cat. The setting is a sofa.'

@@ -1,4 +1,4 @@
-"""What makes aligned fakes of real crops in training, by name: autoencoders, GAN upscalers, or several of them.
+"""Makers of aligned fakes of real crops in training, by name: autoencoders, GAN upscalers, or several of them.
 
 A name is the folder of an autoencoder (`generation.reconstruct`) or `realesrgan:NAME` (`generation.upscale`);
 names joined by `;` share the crops among them.
@@ -27,7 +27,7 @@ _UPSCALER = "realesrgan:"
 
 
 def load_forge(names: str, device: str = "cpu") -> Forge:
-    """What makes of a crop, uint8 (h, w, 3), a fake of the same shape; upscalers stay on the CPU.
+    """A function from a crop, uint8 (h, w, 3), to a fake of the same shape; upscalers stay on the CPU.
 
     Of several each crop gets one, chosen by the hash of its pixels: nothing else is drawn, so the other random
     numbers of a crop stay what they are, and the same crop gets the same one whatever came before it. A name

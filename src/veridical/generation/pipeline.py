@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from veridical.errors import ModelError, SourceError
 from veridical.generation.captions import Captioner
+from veridical.generation.diffusion import Diffusion
 from veridical.generation.prompts import PromptWriter
-from veridical.generation.text_to_image import TextToImage
 
 
 @dataclass(frozen=True)
 class Fake:
-    """What was made, uint8 (h, w, 3), and what was said on the way; `caption` is empty if none was needed."""
+    """A fake picture, uint8 (h, w, 3), and what was said on the way; `caption` is empty if none was needed."""
 
     pixels: npt.NDArray[np.uint8]
     caption: str
@@ -30,7 +30,7 @@ class Pipeline:
     Every model that was asked once stays in memory.
     """
 
-    def __init__(self, captioner: Captioner, writer: PromptWriter, generator: TextToImage) -> None:
+    def __init__(self, captioner: Captioner, writer: PromptWriter, generator: Diffusion) -> None:
         self.model = generator.name
         self._captioner = captioner
         self._writer = writer

@@ -20,15 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from veridical.errors import ModelError
-from veridical.generation._checkpoints import (
-    LOADING_ERRORS,
+from veridical.models.pretrained import (
     TRANSFORMERS_FILES,
+    load_pretrained,
     number_format,
-    refuse_missing,
     require_device,
     require_extra,
-    require_safetensors,
     silently,
 )
 from veridical.models.snapshots import find_snapshot, is_path, parse_repository
@@ -41,7 +38,7 @@ NEW_TOKENS = 80
 
 
 class PromptWriter(Protocol):
-    """What makes a prompt; `reads_caption` is false for one that never looks at the caption."""
+    """A writer of prompts; `reads_caption` is false for one that never looks at the caption."""
 
     name: str
     reads_caption: bool
@@ -182,7 +179,7 @@ class HubChat:
 
     def load(self) -> tuple[Any, Any]:
         """See `Chat.load`. Raises `ModelError`, `UnknownModelError`."""
-        return _load_causal(find_snapshot(self._source, TRANSFORMERS_FILES), self._device)
+        return _load_causal(self._source, self._device)
 
 
 _CAFE = (
@@ -302,11 +299,11 @@ class MagicPrompt:
 
     @functools.cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        return _load_causal(find_snapshot(self._source, TRANSFORMERS_FILES), self._device)
+        return _load_causal(self._source, self._device)
 
 
 def up_to_comma(text: str) -> str:
-    """What stands before the first comma, semicolon or end of line.
+    """The text before the first comma, semicolon or end of line.
 
     >>> up_to_comma("A photorealistic scene of a market; trending, 4k")
     'A photorealistic scene of a market'
@@ -319,29 +316,14 @@ def _one_line(answer: str) -> str:
     return " ".join(answer.split()).strip('"')
 
 
-def _load_causal(folder: Path, device: str) -> tuple[Any, Any]:
-    import transformers
-
-    require_safetensors(folder)
-    with silently():
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-            model, report = transformers.AutoModelForCausalLM.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                dtype=number_format(device, "bfloat16"),
-                output_loading_info=True,
-            )
-        except LOADING_ERRORS as error:
-            raise ModelError(
-                f"{folder} cannot be loaded as a language model: {error}", code="malformed_checkpoint"
-            ) from error
-    refuse_missing(folder, report)
-    return tokenizer, model.eval().to(device)
+def _load_causal(source: str, device: str) -> tuple[Any, Any]:
+    model, tokenizer = load_pretrained(
+        find_snapshot(source, TRANSFORMERS_FILES),
+        "AutoModelForCausalLM",
+        "AutoTokenizer",
+        dtype=number_format(device, "bfloat16"),
+    )
+    return tokenizer, model.to(device)
 
 
 def _load_gguf(path: Path) -> tuple[Any, Any]:
@@ -349,7 +331,7 @@ def _load_gguf(path: Path) -> tuple[Any, Any]:
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
     # The bar of progress of `load_gguf_checkpoint` knows no switch but the stream it goes to.
-    with silently(), contextlib.redirect_stderr(io.StringIO()):
+    with silently("transformers"), contextlib.redirect_stderr(io.StringIO()):
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
         config = transformers.AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
         model = transformers.AutoModelForCausalLM.from_config(config)

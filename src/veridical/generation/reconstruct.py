@@ -66,7 +66,7 @@ def reconstruct(pixels: Pixels, autoencoder: TinyAutoencoder, *, tile: int = 102
 
 
 def _window(start: int, tile: int, side: int) -> tuple[slice, slice]:
-    """What to decode along one side for a tile, and where the tile lies in it."""
+    """The stretch to decode along one side for a tile, and the tile's place in it."""
     first, end = max(0, start - MARGIN), min(side, start + tile + MARGIN)
     return slice(first, end), slice(start - first, min(start + tile, side) - first)
 

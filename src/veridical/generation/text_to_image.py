@@ -5,10 +5,7 @@ What they are asked for is as there (MIT, https://github.com/BitMind-AI/bitmind-
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
-from veridical.generation._diffusion import Diffusion, DiffusionModel, find
+from veridical.generation.diffusion import Diffusion, DiffusionModel, find
 
 MODELS = {
     model.name: model
@@ -64,22 +61,9 @@ MODELS = {
 }
 
 
-class TextToImage:
-    """Makes pictures; `name` is its name or its folder's."""
-
-    def __init__(self, model: DiffusionModel, device: str = "cpu") -> None:
-        """Raises `MissingExtraError`; loads nothing."""
-        self.name = model.name
-        self._diffusion = Diffusion(model, device)
-
-    def make(self, prompt: str, *, seed: int) -> npt.NDArray[np.uint8]:
-        """The picture, uint8 (h, w, 3). Raises `ModelError`, and `SourceError` when it is withheld."""
-        return self._diffusion.run(prompt, seed)
-
-
-def find_model(name: str, device: str = "cpu") -> TextToImage:
+def find_model(name: str, device: str = "cpu") -> Diffusion:
     """The model of that name, or in that folder; loaded when it is first asked.
 
     Raises `UnknownModelError`, `ModelError` for a folder without a pipeline, `MissingExtraError`.
     """
-    return TextToImage(find(name, MODELS), device)
+    return Diffusion(find(name, MODELS), device)

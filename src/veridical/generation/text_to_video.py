@@ -6,10 +6,7 @@ AnimateDiff-Lightning, which was distilled for 4 steps without guidance, is give
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
-from veridical.generation._diffusion import Diffusion, DiffusionModel, Motion, find
+from veridical.generation.diffusion import Diffusion, DiffusionModel, Motion, find
 
 MODELS = {
     model.name: model
@@ -57,23 +54,9 @@ MODELS = {
 }
 
 
-class TextToVideo:
-    """Makes videos; `name` is its name or its folder's, `rate` the frames a second."""
-
-    def __init__(self, model: DiffusionModel, device: str = "cpu") -> None:
-        """Raises `MissingExtraError`; loads nothing."""
-        self.name = model.name
-        self.rate = model.rate
-        self._diffusion = Diffusion(model, device)
-
-    def make(self, prompt: str, *, seed: int) -> npt.NDArray[np.uint8]:
-        """The frames, uint8 (t, h, w, 3). Raises `ModelError`."""
-        return self._diffusion.run(prompt, seed)
-
-
-def find_model(name: str, device: str = "cpu") -> TextToVideo:
+def find_model(name: str, device: str = "cpu") -> Diffusion:
     """The model of that name, or in that folder; loaded when it is first asked.
 
     Raises `UnknownModelError`, `ModelError` for a folder without a pipeline, `MissingExtraError`.
     """
-    return TextToVideo(find(name, MODELS), device)
+    return Diffusion(find(name, MODELS), device)

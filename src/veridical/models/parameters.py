@@ -32,12 +32,6 @@ def read_parameters(path: Path) -> dict[str, NDArray[Any]]:
     return dict(_finite_tensors(path))
 
 
-def check_safetensors(path: Path) -> None:
-    """As `read_parameters`, but one tensor at a time and without keeping any."""
-    for _ in _finite_tensors(path):
-        pass
-
-
 def refuse_pickle_name(name: str) -> None:
     """Raise `ModelError` (`unsafe_checkpoint`) for the names that pickles and archives of them go by."""
     if Path(name).suffix.lower() in _PICKLE_SUFFIXES:
@@ -45,7 +39,7 @@ def refuse_pickle_name(name: str) -> None:
 
 
 def refuse_pickle(path: Path) -> None:
-    """The same for a file: by its name before it is opened, else by its first nine bytes."""
+    """Refuse a file that is a pickle: by its name before it is opened, else by its first nine bytes."""
     refuse_pickle_name(path.name)
     with path.open("rb") as file:
         if _looks_like_pickle(file.read(9)):

@@ -79,7 +79,7 @@ def find_snapshot(source: str, patterns: Sequence[str]) -> Path:
 
 
 def hub_cache() -> Path:
-    """Where downloads from hubs are kept, laid out as by their client."""
+    """The folder of downloads from hubs, laid out as by their client."""
     return cache_folder() / "huggingface"
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from veridical.architectures import clip
-from veridical.architectures.clip import Settings, Tower
+from veridical.architectures.clip import Tower, TowerSettings
 from veridical.errors import MissingExtraError, ModelError, UnknownModelError, did_you_mean
 from veridical.files import replace_file
 from veridical.models.parameters import read_parameters
@@ -73,7 +73,7 @@ def list_backbones() -> list[str]:
     return ["clip-vit-b16", *HUB_IDS]
 
 
-def settings_of(name: str) -> Settings:
+def settings_of(name: str) -> TowerSettings:
     """The dimensions of a backbone; raises `UnknownModelError`."""
     if name not in clip.SETTINGS:
         raise UnknownModelError(f"There is no backbone '{name}'. {did_you_mean(name, list_backbones())}")
@@ -156,7 +156,7 @@ def dequantise(graph: bytes) -> dict[str, Tensor]:
     return _renamed({name: torch.from_numpy(values.copy()) for name, values in arrays.items()})
 
 
-def read_pretrained(source: str, settings: Settings) -> dict[str, Tensor]:
+def read_pretrained(source: str, settings: TowerSettings) -> dict[str, Tensor]:
     """The parameters of a hub id, or of a folder written by `save_pretrained`, under our names."""
     try:
         import transformers

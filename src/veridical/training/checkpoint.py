@@ -25,7 +25,7 @@ _KEY = "veridical"  # one metadata key only: the order of several is not fixed b
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: `step` batches are done since the start, `batch` of them in `epoch`.
+    """A run's place: `step` batches are done since the start, `batch` of them in `epoch`.
 
     `best_auroc` was reached in `best_epoch` (counted from 1, 0: none yet); `stale` epochs have passed since
     the last improvement or learning-rate cut.

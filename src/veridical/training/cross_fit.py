@@ -21,7 +21,7 @@ from veridical.evaluation.metrics import auroc
 from veridical.evaluation.predictions import write_predictions
 from veridical.training import heads
 from veridical.training.experiment import Experiment
-from veridical.training.judging import logits_of, predictions_of
+from veridical.training.judging import predictions_of
 from veridical.training.loop import Run
 
 # Beside the checkpoint; the name that `training.export` looks for.
@@ -29,26 +29,26 @@ OUT_OF_FOLD = "out_of_fold.csv"
 
 
 def cross_fit(experiment: Experiment, samples: Sequence[Sample], run: Run) -> Path:
-    """Train a head in `experiment.folds` folds and on everything; gives the last one's checkpoint.
+    """Train a head in the folds of its experiment and on everything; gives the last one's checkpoint.
 
     Only for a head whose penalty is named: where validation chooses something, a fold would choose it on the
     pictures that it judges. Raises `UsageError` for others, `DataError` for samples that have no such folds.
     """
-    if experiment.solver != "logistic" or not experiment.inverse_penalty:
+    head = experiment.head
+    if head.solver != "logistic" or not head.inverse_penalty:
         raise UsageError(
             "folds need a head that is fitted without validation.",
             hint="Set solver=logistic and an inverse_penalty.",
         )
     labels = np.array([int(sample.label) for sample in samples])
     groups = [sample.group or sample.stratum for sample in samples]
-    every = grouped_folds(labels, groups, most=experiment.folds, seed=experiment.seed)
+    every = grouped_folds(labels, groups, most=head.folds, seed=experiment.seed)
     logits = np.full(len(samples), np.nan)
     for number, (rest, held) in enumerate(every, start=1):
         part = dataclasses.replace(run, folder=run.folder / f"fold{number}")
         seen, judged = ([samples[place] for place in places] for places in (rest, held))
-        path = heads.train(experiment, seen, judged, part)
-        logits[held] = logits_of(experiment, path, judged, part)
-        path.unlink()  # a whole network, of which nothing is needed any more
+        fitted, _ = heads.fit(experiment, seen, judged, part)
+        logits[held] = heads.logits_of(fitted, experiment, judged, part)
         run.say(f"fold {number} of {len(every)}: {len(held)} judged")
     run.say(f"AUROC out of fold {auroc(labels, logits):.4f} on {len(samples)}")
     path = heads.train(experiment, samples, (), run)

@@ -1,4 +1,4 @@
-"""How hard a set is: the validation AUROC of an experiment at every few steps of its first epoch.
+"""Difficulty of a set: the validation AUROC of an experiment at every few steps of its first epoch.
 
 An easy set, or one with a shortcut, is learned in the first hundred pictures; a hard one is not learned in an
 epoch.
@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from veridical.data.samples import counts
 from veridical.errors import UsageError
 from veridical.models.card import Estimate
-from veridical.training.experiment import Experiment
-from veridical.training.heads import trains_head_alone
+from veridical.training.experiment import Experiment, Head, with_values
 from veridical.training.loop import Run
 from veridical.training.run import splits_of, train_on
 
@@ -37,12 +36,12 @@ def learning_curve(experiment: Experiment, run: Run, *, every: int) -> list[Curv
     call again takes the curve from there. Raises `UsageError` for a head on cached embeddings, whose epoch
     takes no time.
     """
-    once = dataclasses.replace(experiment, epochs=1)
-    if trains_head_alone(once, once.build()):
+    if isinstance(experiment.fit, Head):
         raise UsageError(
             f"'{experiment.name}' trains a head on cached embeddings, which has no curve inside an epoch.",
             hint="Its log.jsonl has a row for each epoch: see 'veridical train'.",
         )
+    once = with_values(experiment, epochs=1)
     train_set, val_set = splits_of(once)
     reals, fakes = counts(val_set)
     digest = hashlib.sha256(f"{once!r} {every}".encode()).hexdigest()[:12]
@@ -52,7 +51,7 @@ def learning_curve(experiment: Experiment, run: Run, *, every: int) -> list[Curv
     # The last validation of the epoch may be that of the last of every few steps: the same number twice.
     values = {row["step"]: row["val_auroc"] for row in rows if "val_auroc" in row}
     return [
-        CurvePoint(step, step * once.batch_size, auroc_interval(value, reals=reals, fakes=fakes))
+        CurvePoint(step, step * once.loop.batch_size, auroc_interval(value, reals=reals, fakes=fakes))
         for step, value in sorted(values.items())
     ]
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many this one is. Alone, nothing is exchanged."""
+    """One process of several, by rank and number. Alone, nothing is exchanged."""
 
     rank: int = 0
     size: int = 1

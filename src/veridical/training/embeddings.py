@@ -23,8 +23,8 @@ import numpy.typing as npt
 import safetensors.numpy
 import torch
 
-from veridical.architectures._precision import has_bfloat16, mixed_precision
-from veridical.architectures.clip import Settings, Tower, centre_view
+from veridical.architectures.clip import Tower, TowerSettings, centre_view
+from veridical.architectures.precision import has_bfloat16, mixed_precision
 from veridical.data.loader import Augmentation, Forge
 from veridical.data.samples import Sample, file_sha256, load_pixels
 from veridical.detectors.bundle import crop_views
@@ -48,7 +48,7 @@ Record = npt.NDArray[np.float16]
 
 @dataclass(frozen=True)
 class Views:
-    """What is embedded of a picture: the views that a bundle with `input` takes of it.
+    """Views of a picture that are embedded: those that a bundle with `input` takes of it.
 
     With an `augmentation` it is `copies` random views instead, a function of `seed`, the file and the number
     of the copy, whatever else is embedded with it. `reconstruct` names what each crop goes through before it is
@@ -72,7 +72,7 @@ class Views:
         return " ".join(parts)
 
     def forge(self, device: str) -> Forge | None:
-        """What makes a fake of a crop."""
+        """The function that makes a fake of a crop."""
         return load_forge(self.reconstruct, device) if self.reconstruct else None
 
     def of(self, sample: Sample, key: str, forge: Forge | None = None) -> list[npt.NDArray[np.uint8]]:
@@ -99,20 +99,6 @@ class Embeddings:
         """The mean of `values` (m,) over the views of each sample."""
         means: npt.NDArray[np.float64] = np.bincount(self.owners, values) / np.bincount(self.owners)
         return means
-
-
-def embed(
-    samples: Sequence[Sample],
-    backbone: str,
-    *,
-    blocks: Sequence[int] = (),
-    device: str = "cpu",
-    workers: int = 1,
-    say: Callable[[str], None] = print,
-) -> Matrix:
-    """The embedding of each sample's centre view, float32 (n, d), in order."""
-    views = Views(PixelInput(kind="crops", size=settings_of(backbone).size))
-    return embed_views(samples, backbone, views, blocks=blocks, device=device, workers=workers, say=say).vectors
 
 
 def embed_views(
@@ -154,7 +140,7 @@ def _key(sample: Sample) -> str:
 
 
 def _columns(
-    settings: Settings, last: int, blocks: Sequence[int], patches: Sequence[int]
+    settings: TowerSettings, last: int, blocks: Sequence[int], patches: Sequence[int]
 ) -> slice | npt.NDArray[np.int64]:
     """Where the summaries of `blocks` and `patches` stand in a record that ends at the block `last`."""
     if not last:  # the tower's own embedding

@@ -227,7 +227,7 @@ def measured_card(
 
 
 def _out_of_fold(path: Path, facts: Mapping[str, object], splits: Splits) -> list[Prediction]:
-    """What cross-fitting left beside the checkpoint; nothing if it was trained otherwise.
+    """Predictions that cross-fitting left beside the checkpoint; none if it was trained otherwise.
 
     Raises `ModelError` (`data_mismatch`) where that is of other data.
     """
@@ -329,7 +329,7 @@ def _quantised(
     most_auroc_loss: float,
     say: Callable[[str], None],
 ) -> Bundle:
-    """The same bundle with int8 weights (and activations), if it passes the gate on validation."""
+    """A bundle's copy with int8 weights (and activations), if it passes the gate on validation."""
     if kind == "weights":
         graph = quantise_weights(bundle.graph)
         card = dataclasses.replace(bundle.card, precision="int8_weights")

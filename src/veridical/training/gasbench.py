@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 import veridical
-from veridical.architectures._facts import FACTS
+from veridical.architectures.facts import FACTS
 from veridical.errors import ModelError
 from veridical.files import replace_file
 from veridical.models.card import PixelInput

@@ -7,22 +7,26 @@ JPEG passes for an experiment that re-encodes both alike, and fails for one that
 Colours that tell the classes apart are said and recorded, but do not stop a training: they are what the
 pictures show, no encoding takes them away, and sets of one subject and one camera hardly exist.
 
-The verdict is kept in the run's folder, and not asked again of the same samples and augmentation.
+What passed is kept in the run's folder, and not asked again of the same samples and augmentation. Files that
+are kept back for measuring (`data.kept_back`) are refused first, whatever is accepted.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from veridical.data.samples import Sample, read_samples
+from veridical.data.kept_back import require_not_kept_back
+from veridical.data.loader import Augmentation
+from veridical.data.samples import Sample, data_paths
 from veridical.errors import DataError
 from veridical.evaluation.audit import Audit, audit_views
 from veridical.files import replace_file
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Head
+from veridical.training.loop import Run
 
 RECORD = "audit.json"
 
@@ -30,57 +34,73 @@ RECORD = "audit.json"
 CONTENT = frozenset({"colour"})
 
 
-def pass_audit(
-    experiment: Experiment,
-    folder: Path,
-    *,
-    accept: bool,
-    workers: int = 1,
-    say: Callable[[str], None] = print,
-) -> tuple[str, ...]:
-    """The names of the failures with which the experiment's data are trained on; empty if they pass.
+@dataclass(frozen=True)
+class Passed:
+    """Samples, by name, that may be trained on in the `view` of an experiment, and what they failed in it.
 
-    Raises `DataError` (`shortcuts`) if they fail, unless `accept`, and then writes nothing.
+    One audit of a set does for all folds of it.
     """
-    samples = _training_samples(experiment)
-    if not samples:  # training itself says best which split is missing
-        return ()
-    question = _question(experiment, samples)
-    answered = _read_record(folder, question)
+
+    names: frozenset[str]
+    view: str
+    failures: tuple[str, ...]
+
+    def require(self, samples: Sequence[Sample], experiment: Experiment) -> None:
+        """Raise `DataError` (`not_audited`) for samples or a view that the audit did not see."""
+        others = {sample.name for sample in samples} - self.names
+        if others or _view(experiment) != self.view:
+            raise DataError(
+                f"{len(others)} samples were not audited as '{experiment.name}' sees them.", code="not_audited"
+            )
+
+
+def pass_audit(experiment: Experiment, samples: Sequence[Sample], run: Run) -> Passed:
+    """The audit of `samples`, all that an experiment trains on and validates with.
+
+    Raises `DataError`: `kept_back`; and `shortcuts` if they fail and the run does not accept that. Then nothing
+    is written. Of several processes only the first asks.
+    """
+    names, view = frozenset(sample.name for sample in samples), _view(experiment)
+    if not run.processes.is_first:
+        return Passed(names, view, ())
+    data = ";".join(filter(None, (experiment.data, experiment.val_data)))
+    require_not_kept_back(samples, data_paths(data))
+    question = _question(view, samples)
+    answered = _read_record(run.folder, question)
     if answered is not None:
-        return answered
-    found = audit_views(samples, experiment.augmentation, seed=experiment.seed, workers=workers)
+        return Passed(names, view, answered)
+    found = audit_views(samples, views_of(experiment), seed=experiment.seed, workers=run.workers)
     for line in _in_words(found):
-        say(line)
+        run.say(line)
     refused = [name for name in found.failures if name not in CONTENT]
-    if refused and not accept:
+    if refused and not run.accept_shortcuts:
         raise DataError(
             f"{experiment.data} fails its audit: {', '.join(refused)}.",
             code="shortcuts",
             hint="A network would learn that instead of the traces of generators. Mend the set ('veridical "
             "audit --as-trained' says more), or train with --accept-shortcuts, which the card records.",
         )
-    _write_record(folder, question, found)
-    return found.failures
+    _write_record(run.folder, question, found)
+    return Passed(names, view, found.failures)
 
 
-def _training_samples(experiment: Experiment) -> list[Sample]:
-    """What is trained on or validates, of sets with splits and of sets without."""
-    if not experiment.val_data:
-        return [s for s in read_samples(experiment.data) if s.split in ("", "train", "val")]
-    parts = {"train": experiment.data, "val": experiment.val_data}
-    return [
-        dataclasses.replace(sample, split=split)
-        for split, data in parts.items()
-        for sample in read_samples(data)
-        if sample.split in ("", split)
-    ]
+def views_of(experiment: Experiment) -> Augmentation:
+    """The way of pictures to the network in training: for a head on untouched views, a cut alone."""
+    fit, input = experiment.fit, experiment.input
+    if isinstance(fit, Head) and (fit.views or not fit.copies):
+        resize = input.size if input.kind == "resize" else 0
+        return Augmentation(crop=input.size, resize=resize, downscale=0.0, flip=0.0, reencoded=False)
+    return experiment.augmentation
 
 
-def _question(experiment: Experiment, samples: Sequence[Sample]) -> str:
-    """What an audit depends on, as one hash; of the files it takes the manifest's word."""
+def _view(experiment: Experiment) -> str:
+    return f"{views_of(experiment)!r}\n{experiment.seed}"
+
+
+def _question(view: str, samples: Sequence[Sample]) -> str:
+    """Everything that an audit depends on, as one hash; of the files it takes the manifest's word."""
     rows = sorted(f"{s.name} {s.sha256} {int(s.label)} {s.split} {s.group} {s.box} {s.prompt}" for s in samples)
-    whole = "\n".join([repr(experiment.augmentation), str(experiment.seed), *rows])
+    whole = "\n".join([view, *rows])
     return hashlib.sha256(whole.encode(errors="surrogateescape")).hexdigest()
 
 

@@ -10,14 +10,12 @@ import numpy.typing as npt
 import torch
 
 import veridical
-from veridical.architectures._probe import Probe
+from veridical.architectures.probe import Probe
 from veridical.data.samples import Sample, file_sha256
 from veridical.evaluation.calibration import fit_sigmoid
 from veridical.evaluation.predictions import Prediction, columns_of
-from veridical.training import checkpoint, loop
-from veridical.training.embeddings import Views, embed_views
-from veridical.training.experiment import Experiment
-from veridical.training.heads import trains_head_alone
+from veridical.training import checkpoint, heads, loop
+from veridical.training.experiment import Experiment, Head
 from veridical.training.loop import Run
 
 
@@ -31,8 +29,8 @@ def logits_of(
     model = experiment.build()
     checkpoint.load_parameters(model, checkpoint.load(path)[0])
     model.to(torch.device(run.device)).eval()
-    if isinstance(model, Probe) and trains_head_alone(experiment, model):
-        return _logits_of_head(model, experiment, samples, run)
+    if isinstance(model, Probe) and isinstance(experiment.fit, Head):
+        return heads.logits_of(model.head, experiment, samples, run)
     return loop.predict(model, samples, experiment, torch.device(run.device))[1]
 
 
@@ -74,21 +72,3 @@ def predictions_of(
         )
         for sample, logit, score in zip(samples, logits, scores, strict=True)
     ]
-
-
-@torch.inference_mode()
-def _logits_of_head(
-    model: Probe, experiment: Experiment, samples: Sequence[Sample], run: Run
-) -> npt.NDArray[np.float64]:
-    embeddings = embed_views(
-        samples,
-        model.backbone,
-        Views(experiment.input),
-        blocks=model.tower.taken,
-        patches=model.tower.averaged,
-        device=run.device,
-        workers=run.workers,
-        say=run.say,
-    )
-    vectors = torch.from_numpy(embeddings.vectors).to(torch.device(run.device))
-    return embeddings.per_sample(model.head(vectors).double().cpu().numpy())

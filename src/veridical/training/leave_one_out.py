@@ -21,12 +21,13 @@ from typing import Literal
 import numpy as np
 
 import veridical
-from veridical.data.samples import Sample, counts, data_sha256
+from veridical.data.samples import Sample, counts, data_sha256, read_samples
 from veridical.errors import DataError
 from veridical.evaluation.folds import FOLDS, grouped_folds
 from veridical.evaluation.predictions import Prediction, read_predictions, write_predictions
 from veridical.results import Label
 from veridical.training.experiment import Experiment
+from veridical.training.gate import Passed, pass_audit
 from veridical.training.judging import predict_by
 from veridical.training.loop import Run
 from veridical.training.run import drawn, train_on
@@ -41,7 +42,7 @@ _FEWEST_PUBLISHERS = 3
 
 @dataclass(frozen=True)
 class Fold:
-    """What is trained on, what chooses the epoch, what is judged; `unused` counts the rest."""
+    """One part to train on, one to choose the epoch by, one to judge; `unused` counts the rest."""
 
     name: str
     train: tuple[Sample, ...]
@@ -70,16 +71,26 @@ def folds(samples: Sequence[Sample], key: Key, *, seed: int = 0, least: int = LE
     ]
 
 
+def judge_left_out(
+    experiment: Experiment, run: Run, key: Key, *, split: str | None = None, least: int = LEAST_HELD_OUT
+) -> dict[str, list[Prediction]]:
+    """The predictions of each fold of the experiment's data (or one split of them), by what it holds out."""
+    every = folds(read_samples(experiment.data, split), key, seed=experiment.seed, least=least)
+    return {fold.name: rows for fold, rows in leave_one_out(experiment, every, run)}
+
+
 def leave_one_out(
     experiment: Experiment, every: Sequence[Fold], run: Run
 ) -> Iterator[tuple[Fold, list[Prediction]]]:
     """Train on each fold and judge what it holds out; the detector's name says what that is.
 
-    Scores are calibrated by Platt's method on the fold's validation part, and there are no thresholds. Each
-    fold has a folder below that of `run`, named after everything that its result depends on: the same call
-    again takes finished folds from there, and goes on with the others. Of a finished fold its predictions and
-    its log are kept, and no parameters: a whole network for each fold would fill the disk.
+    What all folds train on is audited once, before the first. Scores are calibrated by Platt's method on the
+    fold's validation part, and there are no thresholds. Each fold has a folder below that of `run`, named after
+    everything that its result depends on: the same call again takes finished folds from there, and goes on with
+    the others. Of a finished fold its predictions and its log are kept, and no parameters: a whole network for
+    each fold would fill the disk.
     """
+    passed: Passed | None = None
     for fold in every:
         folder = run.folder / f"{_plain(fold.name)}-{_fingerprint(experiment, fold)[:12]}"
         stored = folder / "predictions.csv"
@@ -92,15 +103,22 @@ def leave_one_out(
             f"without {fold.name}: training on {len(fold.train)}, validation {len(fold.val)}, judging {reals} "
             f"reals and {fakes} fakes; {fold.unused} of the same publishers unused"
         )
-        predictions = _judge(experiment, fold, dataclasses.replace(run, folder=folder))
+        passed = passed or pass_audit(experiment, _samples_of(every), run)
+        predictions = _judge(experiment, fold, dataclasses.replace(run, folder=folder), passed)
         write_predictions(stored, predictions)
         for parameters in folder.glob("*.safetensors"):
             parameters.unlink()
         yield fold, predictions
 
 
-def _judge(experiment: Experiment, fold: Fold, run: Run) -> list[Prediction]:
-    path = train_on(experiment, drawn(fold.train, experiment), fold.val, run)
+def _samples_of(every: Sequence[Fold]) -> list[Sample]:
+    """All that any fold trains on or validates with, as one set without splits: folds make their own."""
+    samples = {sample: None for fold in every for sample in (*fold.train, *fold.val)}
+    return [dataclasses.replace(sample, split="") for sample in samples]
+
+
+def _judge(experiment: Experiment, fold: Fold, run: Run, passed: Passed) -> list[Prediction]:
+    path = train_on(experiment, drawn(fold.train, experiment), fold.val, run, passed=passed)
     name = f"{experiment.name} without {fold.name}"
     return predict_by(experiment, path, fold.test, calibrate_on=fold.val, run=run, name=name)
 
@@ -144,7 +162,7 @@ def _divide(
 
 
 def _key(sample: Sample, key: Key) -> str:
-    """What a sample is held out by; empty for the reals where generators are left out."""
+    """The name that a sample is held out by; empty for the reals where generators are left out."""
     match key:
         case "generator":
             return sample.generator

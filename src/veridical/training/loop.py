@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from veridical.architectures._precision import mixed_precision
+from veridical.architectures.precision import mixed_precision
 from veridical.data.loader import Forge, batches, batches_per_epoch
 from veridical.data.samples import Sample, counts, load_pixels
 from veridical.detectors.bundle import crop_views
@@ -32,18 +32,19 @@ from veridical.generation.forge import load_forge
 from veridical.training import checkpoint
 from veridical.training.checkpoint import Progress
 from veridical.training.distributed import ALONE, Processes
-from veridical.training.experiment import Experiment
-from veridical.training.losses import Loss, Part, loss_of, method_numbers, parts
+from veridical.training.experiment import Experiment, Head, Loop
+from veridical.training.losses import BatchPart, Loss, loss_of, method_numbers, parts
 from veridical.training.tuning import merged, open_for_training, set_training_mode
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """How to run an experiment, as opposed to what it is: none of this may change what is learned.
+    """Circumstances of an experiment, as opposed to what it is: none of this may change what is learned.
 
     `save_every`, `log_every` and `validate_every` count steps; the last adds validations inside an epoch to the
     log (0: none). `say` gets one line of progress for a person. Of several `processes` the first one writes.
-    `accepted_shortcuts` are what `training.gate` let pass; checkpoints and cards record them.
+    With `accept_shortcuts` data are trained on that fail their audit (`training.gate`); `accepted_shortcuts` is
+    what they failed, as `training.run` fills it in; checkpoints and cards record it.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class Run:
     tensorboard: bool = False
     say: Callable[[str], None] = print
     processes: Processes = ALONE
+    accept_shortcuts: bool = False
     accepted_shortcuts: tuple[str, ...] = ()
 
 
@@ -70,7 +72,8 @@ def train(
 
     `prepare` gets the fresh network once, to fill in parameters that it starts from.
     """
-    steps = _steps_per_epoch(experiment, train_set, val_set)
+    fit = experiment.loop
+    steps = _steps_per_epoch(fit, train_set, val_set)
     run.folder.mkdir(parents=True, exist_ok=True)
     last, best = run.folder / "last.safetensors", run.folder / "best.safetensors"
     is_writer = run.processes.is_first
@@ -81,9 +84,9 @@ def train(
     prepare(model)
     open_for_training(model, experiment)
     model.to(device)
-    moving = get_ema_multi_avg_fn(experiment.average_decay)  # type: ignore[no-untyped-call] # torch's own
+    moving = get_ema_multi_avg_fn(fit.average_decay)  # type: ignore[no-untyped-call] # torch's own
     average = AveragedModel(model, multi_avg_fn=moving, use_buffers=True)
-    optimiser = _optimiser(model, experiment)
+    optimiser = _optimiser(model, fit)
     progress = _resume(run, experiment, model, average, optimiser) if last.exists() else _start(experiment)
     numbers = method_numbers(experiment, train_set)
     loss, forge = loss_of(experiment, len(numbers)), _forge(experiment, device)
@@ -94,7 +97,7 @@ def train(
         for batch in batches(
             train_set,
             augmentation=experiment.augmentation,
-            batch_size=experiment.batch_size,
+            batch_size=fit.batch_size,
             seed=experiment.seed,
             epoch=progress.epoch,
             start=progress.batch,
@@ -102,22 +105,22 @@ def train(
             forge=forge,
             forged=experiment.reconstructed,
         ):
-            rows = parts(batch, numbers, _part_size(experiment, run.processes))
-            progress = dataclasses.replace(progress, lr=rate(progress, experiment, steps * experiment.epochs))
+            rows = parts(batch, numbers, _part_size(fit, run.processes))
+            progress = dataclasses.replace(progress, lr=rate(progress, fit, steps * fit.epochs))
             _set_lr(optimiser, progress.lr)
             value = _step(model, optimiser, loss, rows, [experiment.seed, progress.step], device, run.processes)
             average.update_parameters(model)
             progress = dataclasses.replace(progress, batch=progress.batch + 1, step=progress.step + 1)
             if progress.step % run.log_every == 0:
-                log.step(progress, value, steps * experiment.epochs)
+                log.step(progress, value, steps * fit.epochs)
             if run.validate_every and progress.step % run.validate_every == 0:
-                log.validation(progress, _validate(average, val_set, experiment, run), experiment.batch_size)
+                log.validation(progress, _validate(average, val_set, experiment, run), fit.batch_size)
             if progress.step % run.save_every == 0 and is_writer:
                 checkpoint.save_run(last, model, average, optimiser, progress)
         value = _validate(average, val_set, experiment, run)
         if value > progress.best_auroc and is_writer:
             checkpoint.save(best, merged(average.module), _facts(experiment, run, progress.epoch + 1, value))
-        progress = after_epoch(progress, value, experiment)
+        progress = after_epoch(progress, value, fit)
         log.epoch(progress, value)
         if is_writer:
             checkpoint.save_run(last, model, average, optimiser, progress)
@@ -139,18 +142,17 @@ def predict(
     return np.array([int(sample.label) for sample in samples]), np.array(logits)
 
 
-def after_epoch(progress: Progress, value: float, experiment: Experiment) -> Progress:
-    """What a validation AUROC of `value` means for the run: best so far, a cut of the rate, or the end."""
+def after_epoch(progress: Progress, value: float, fit: Loop | Head) -> Progress:
+    """The run's place after a validation AUROC of `value`: best so far, with a cut rate, or at its end."""
     epoch = progress.epoch + 1
     better = value > progress.best_auroc
     stale = 0 if better else progress.stale + 1
     lr = progress.lr
-    if experiment.schedule == "plateau":
-        stepped = experiment.step_epochs > 0 and epoch % experiment.step_epochs == 0
-        lr *= experiment.step_factor if stepped else 1.0
-        if stale >= experiment.patience:
-            lr, stale = lr * experiment.lr_cut, 0
-    is_at_floor = experiment.schedule == "plateau" and lr < experiment.lr_floor
+    is_cut = not isinstance(fit, Loop) or fit.schedule == "plateau"
+    if is_cut and isinstance(fit, Loop) and fit.step_epochs and epoch % fit.step_epochs == 0:
+        lr *= fit.step_factor
+    if is_cut and stale >= fit.patience:
+        lr, stale = lr * fit.lr_cut, 0
     return dataclasses.replace(
         progress,
         epoch=epoch,
@@ -159,7 +161,7 @@ def after_epoch(progress: Progress, value: float, experiment: Experiment) -> Pro
         stale=stale,
         best_auroc=value if better else progress.best_auroc,
         best_epoch=epoch if better else progress.best_epoch,
-        finished=epoch >= experiment.epochs or is_at_floor,
+        finished=epoch >= fit.epochs or (is_cut and lr < fit.lr_floor),
     )
 
 
@@ -172,22 +174,22 @@ def require_forge(experiment: Experiment) -> None:
         )
 
 
-def rate(progress: Progress, experiment: Experiment, steps: int) -> float:
+def rate(progress: Progress, fit: Loop, steps: int) -> float:
     """The learning rate of the next of `steps` steps."""
     done = progress.step / steps
-    match experiment.schedule:
+    match fit.schedule:
         case "plateau":
             return progress.lr
         case "cosine":
-            return experiment.lr * (1 + math.cos(math.pi * done)) / 2
+            return fit.lr * (1 + math.cos(math.pi * done)) / 2
         case "linear":
-            return experiment.lr * (1 - done)
+            return fit.lr * (1 - done)
 
 
-def _steps_per_epoch(experiment: Experiment, train_set: Sequence[Sample], val_set: Sequence[Sample]) -> int:
+def _steps_per_epoch(fit: Loop, train_set: Sequence[Sample], val_set: Sequence[Sample]) -> int:
     if 0 in counts(val_set):
         raise DataError("validation needs real and fake samples.", code="one_class")
-    steps = batches_per_epoch(train_set, experiment.batch_size)
+    steps = batches_per_epoch(train_set, fit.batch_size)
     if steps == 0:
         raise DataError(f"{len(train_set)} samples are fewer than one batch.", code="empty_split")
     return steps
@@ -196,10 +198,10 @@ def _steps_per_epoch(experiment: Experiment, train_set: Sequence[Sample], val_se
 def _start(experiment: Experiment) -> Progress:
     return Progress(
         experiment.name,
-        lr=experiment.lr,
+        lr=experiment.loop.lr,
         seed=experiment.seed,
         settings=experiment.settings,
-        tune=experiment.tune,
+        tune=experiment.loop.tune,
     )
 
 
@@ -208,17 +210,17 @@ def _forge(experiment: Experiment, device: torch.device) -> Forge | None:
     return load_forge(experiment.reconstruct, str(device)) if experiment.reconstructed else None
 
 
-def _part_size(experiment: Experiment, processes: Processes) -> int:
+def _part_size(fit: Loop, processes: Processes) -> int:
     """Rows that pass through the network together: every process gets at least a part, if there are enough."""
-    share = -(-experiment.batch_size // processes.size)
-    return min(experiment.micro_batch or share, share)
+    share = -(-fit.batch_size // processes.size)
+    return min(fit.micro_batch or share, share)
 
 
 def _step(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     loss: Loss,
-    rows: Sequence[Part],
+    rows: Sequence[BatchPart],
     seed: Sequence[int],
     device: torch.device,
     processes: Processes = ALONE,
@@ -269,12 +271,12 @@ def _facts(experiment: Experiment, run: Run, epoch: int, value: float) -> dict[s
     }
 
 
-def _optimiser(model: nn.Module, experiment: Experiment) -> torch.optim.Optimizer:
+def _optimiser(model: nn.Module, fit: Loop) -> torch.optim.Optimizer:
     parameters = [p for p in model.parameters() if p.requires_grad]
-    lr, decay = experiment.lr, experiment.weight_decay
-    match experiment.optimiser:
+    lr, decay = fit.lr, fit.weight_decay
+    match fit.optimiser:
         case "sgd":
-            return torch.optim.SGD(parameters, lr=lr, momentum=experiment.momentum, weight_decay=decay)
+            return torch.optim.SGD(parameters, lr=lr, momentum=fit.momentum, weight_decay=decay)
         case "adam":
             return torch.optim.Adam(parameters, lr=lr, weight_decay=decay)
         case "adamw":
@@ -290,7 +292,7 @@ def _resume(
 ) -> Progress:
     progress = checkpoint.load_run(run.folder / "last.safetensors", model, average, optimiser)
     found = (progress.experiment, progress.seed, progress.settings, progress.tune)
-    if found != (experiment.name, experiment.seed, experiment.settings, experiment.tune):
+    if found != (experiment.name, experiment.seed, experiment.settings, experiment.loop.tune):
         raise UsageError(
             f"{run.folder} holds a run of '{progress.experiment}', seed {progress.seed}, {progress.settings}, "
             f"tune={progress.tune}.",

@@ -1,4 +1,4 @@
-"""What a step minimises: cross-entropy, or the loss that an architecture brings along; and on which rows.
+"""Losses that a step minimises, cross-entropy or the architecture's own, and the rows it does so on.
 
 An architecture that wants another loss defines `training_loss`, see `veridical.architectures`.
 """
@@ -25,7 +25,7 @@ Loss = Callable[[nn.Module, Tensor, Tensor, Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchPart:
     """Rows of a batch that pass through the network together; `share` is their fraction of the batch.
 
     `methods` int64 (rows,): 0 for a real, from 1 on for each generator of fakes. `number` counts from 0.
@@ -44,7 +44,7 @@ def loss_of(experiment: Experiment, generators: int) -> Loss:
     Own losses compare reals with fakes, so rows of one class alone are learned by cross-entropy. `generators`
     is how many are in `method_numbers`.
     """
-    weight_real = experiment.loss_weight_real
+    weight_real = experiment.loop.loss_weight_real
 
     def cross_entropy(
         model: nn.Module, pixels: Tensor, labels: Tensor, methods: Tensor, generator: torch.Generator
@@ -84,7 +84,7 @@ def method_numbers(experiment: Experiment, train_set: Sequence[Sample]) -> dict[
     return {name: number for number, name in enumerate(sorted(names), start=1)}
 
 
-def parts(batch: Batch, numbers: dict[str, int], size: int) -> list[Part]:
+def parts(batch: Batch, numbers: dict[str, int], size: int) -> list[BatchPart]:
     """The batch in parts of `size` rows (the last may be shorter), each with reals and fakes as in the whole.
 
     A batch that is one part keeps its order.
@@ -99,7 +99,7 @@ def parts(batch: Batch, numbers: dict[str, int], size: int) -> list[Part]:
     order = np.arange(count) if size >= count else _mixed(batch.labels)
     rows = [order[start : start + size] for start in range(0, count, size)]
     return [
-        Part(number, batch.pixels[part], batch.labels[part], methods[part], len(part) / count)
+        BatchPart(number, batch.pixels[part], batch.labels[part], methods[part], len(part) / count)
         for number, part in enumerate(rows)
     ]
 

@@ -26,7 +26,7 @@ _INT8_PRODUCTS = 4
 
 
 def quantise_weights(graph: bytes) -> bytes:
-    """The same graph with its matrices and kernels as int8; a picture's logit never depends on its batch.
+    """A graph with its matrices and kernels as int8; a picture's logit never depends on its batch.
 
     Matrices get a scale for each output channel and block of inputs, and multiply rows that are rounded to int8
     block by block on their own (`MatMulNBits`): nothing is turned back into float32 when the graph is loaded.
@@ -106,7 +106,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime has no
 
 
 def _output_axes(node: onnx.NodeProto) -> list[tuple[int, int]]:
-    """Which inputs of a node are parameters to be rounded, and along which of their axes outputs lie."""
+    """The inputs of a node that are parameters to be rounded, and the axes along which outputs lie."""
     if node.op_type == "Conv":
         return [(1, 0)]
     if node.op_type == "Gemm":

@@ -36,14 +36,15 @@ class LowRank(nn.Module):
 
 
 def open_for_training(model: nn.Module, experiment: Experiment) -> None:
-    """Let `experiment.tune` of the network be trained, and its head, and nothing else.
+    """Let what the experiment tunes of the network be trained, and its head, and nothing else.
 
-    `all` is all that the architecture leaves open. Raises `UsageError` where a network lacks what is named.
+    Raises `UsageError` where a network lacks what is named.
     """
-    kind, _, number = experiment.tune.partition(":")
-    if experiment.tune == "all":
+    tune = experiment.loop.tune
+    kind, _, number = tune.partition(":")
+    model.requires_grad_(tune == "all")
+    if tune == "all":
         return
-    model.requires_grad_(False)
     match kind, number:
         case "head", "":
             pass
@@ -55,7 +56,7 @@ def open_for_training(model: nn.Module, experiment: Experiment) -> None:
             for block in _blocks(model, experiment):
                 _add_low_rank(block, _count(number, experiment))
         case _:
-            raise UsageError(f"There is no way '{experiment.tune}' to tune a network.", hint=_HINT)
+            raise UsageError(f"There is no way '{tune}' to tune a network.", hint=_HINT)
     for part in _head(model, experiment):
         part.requires_grad_(True)
 
@@ -108,7 +109,7 @@ def _blocks(model: nn.Module, experiment: Experiment) -> list[nn.Module]:
     blocks = [m for m in model.modules() if isinstance(getattr(m, "norm1", None), nn.LayerNorm)]
     if not blocks:
         raise UsageError(
-            f"'{experiment.architecture}' has no transformer blocks, so tune={experiment.tune} means nothing.",
+            f"'{experiment.architecture}' has no transformer blocks, so this way to tune it means nothing.",
             hint="tune is 'all', 'head' or 'norm' for this network.",
         )
     return blocks
@@ -116,7 +117,7 @@ def _blocks(model: nn.Module, experiment: Experiment) -> list[nn.Module]:
 
 def _count(number: str, experiment: Experiment) -> int:
     if not number.isdecimal() or int(number) == 0:
-        raise UsageError(f"tune={experiment.tune} needs a number from 1 on.", hint=_HINT)
+        raise UsageError(f"tune={experiment.loop.tune} needs a number from 1 on.", hint=_HINT)
     return int(number)
 
 

@@ -16,7 +16,7 @@ from veridical.data.sources._info import SetInfo, SourceInfo
 from veridical.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from veridical.data.samples import Sample
+    from veridical.data.sample import Sample
 
 __all__ = [
     "SetInfo",
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class Source(Protocol):
-    """What a file of this folder gives."""
+    """A file of this folder."""
 
     INFO: SourceInfo
 

@@ -1,4 +1,4 @@
-"""What CIFAR-10 and CIFAR-100 have in common: batches of real pictures, and where the archive is."""
+"""Common to CIFAR-10 and CIFAR-100: batches of real pictures, and where the archive is."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from veridical.data.cifar import read_batch, rows
+from veridical.data.cifar import read_batch
 from veridical.data.download import copy_at_most, fetch, new_folder
-from veridical.data.samples import Sample
+from veridical.data.sample import Sample
 from veridical.errors import DataError
 from veridical.results import Label
 
@@ -20,28 +20,24 @@ _ARCHIVES = "https://www.cs.toronto.edu/~kriz"
 _MOST_FILE_BYTES = 400_000_000
 
 
-def names(path: Path, field: str) -> list[str]:
-    """The list of class names in a `meta` file."""
-    found = read_batch(path).get(field)
-    if not isinstance(found, list):
-        raise DataError(f"{path} has no {field}.", code="bad_batch")
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in found]
+def names(path: Path) -> list[str]:
+    """The class names in a file that has one a line."""
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"There is no list of classes {path}: {error}", code="not_found") from error
 
 
-def labels(path: Path, field: str, names: Sequence[str]) -> list[str]:
-    """The name of each picture's class, in the batch's order."""
-    found = read_batch(path).get(field)
-    if not isinstance(found, list) or not all(isinstance(i, int) and 0 <= i < len(names) for i in found):
-        raise DataError(f"{path} has no {field} that are among its {len(names)} classes.", code="bad_batch")
-    return [names[i] for i in found]
+def samples(path: Path, source: str, split: str, classes: Sequence[Sequence[str]]) -> Iterator[Sample]:
+    """A real sample for each picture of a batch; its hash is that of the 3,072 bytes.
 
-
-def samples(path: Path, source: str, split: str, contents: Sequence[str]) -> Iterator[Sample]:
-    """A real sample for each picture of a batch; its hash is that of the 3,072 bytes."""
-    pictures = rows(path)
-    if len(contents) != len(pictures):
-        raise DataError(f"{path} has {len(pictures)} pictures, and {len(contents)} labels.", code="bad_batch")
-    for place, (picture, content) in enumerate(zip(pictures, contents, strict=True)):
+    `classes` are the names for each label of a picture; its `content` joins them by a slash.
+    """
+    labels, pictures = read_batch(path)
+    if labels.shape[1] != len(classes) or (labels >= [len(names) for names in classes]).any():
+        known = " and ".join(str(len(names)) for names in classes)
+        raise DataError(f"{path} has labels that are not among its {known} classes.", code="bad_batch")
+    for place, (picture, numbers) in enumerate(zip(pictures, labels, strict=True)):
         yield Sample(
             path=path,
             label=Label.REAL,
@@ -49,9 +45,9 @@ def samples(path: Path, source: str, split: str, contents: Sequence[str]) -> Ite
             source=source,
             group=source,
             split=split,
-            sha256=hashlib.sha256(picture).hexdigest(),
+            sha256=hashlib.sha256(picture.tobytes()).hexdigest(),
             member=str(place),
-            content=content,
+            content="/".join(names[number] for names, number in zip(classes, numbers, strict=True)),
         )
 
 

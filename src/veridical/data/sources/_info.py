@@ -1,4 +1,4 @@
-"""What is known of a data set before it is read."""
+"""Facts about a data set before it is read."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _picture_column(schema: Any) -> str:
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
-    """What the file itself says its classes are called, in the order of their numbers.
+    """The names of its classes by the file's own word, in the order of their numbers.
 
     The file is asked rather than a table of ours: whoever gets this backwards trains an inverted detector.
     """

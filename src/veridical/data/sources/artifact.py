@@ -14,7 +14,7 @@ import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from veridical.data.samples import Sample
+from veridical.data.sample import Sample
 from veridical.data.sources import _kaggle
 from veridical.data.sources._info import SourceInfo
 from veridical.errors import DataError

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from veridical.data.samples import Sample
+from veridical.data.sample import Sample
 from veridical.data.sources import _kaggle
 from veridical.data.sources._files import labelled_files
 from veridical.data.sources._info import SourceInfo

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from veridical.data.samples import Sample
+from veridical.data.sample import Sample
 from veridical.data.sources._info import SourceInfo
 from veridical.errors import DataError
 from veridical.media.sources import EXTENSIONS

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from veridical.data.samples import Sample
+from veridical.data.sample import Sample
 from veridical.data.sources._files import SPLITS, LabelledFile, labelled_files
 from veridical.data.sources._info import SourceInfo
 from veridical.results import Label

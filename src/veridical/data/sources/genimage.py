@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from veridical.data.samples import Sample
+from veridical.data.sample import Sample
 from veridical.data.sources._files import LabelledFile, labelled_files
 from veridical.data.sources._info import SourceInfo
 from veridical.results import Label

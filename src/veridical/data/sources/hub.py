@@ -26,21 +26,25 @@ from typing import Any, TypeVar
 
 from veridical.data import download as downloading
 from veridical.data.download import check_online
-from veridical.data.samples import Sample
+from veridical.data.sample import Sample
 from veridical.data.sources._files import labelled_files
 from veridical.data.sources._info import SetInfo, SourceInfo
 from veridical.data.sources._unpacking import UNPACKED, unpack
-from veridical.errors import DataError, MissingExtraError, SourceError, UsageError, did_you_mean
-from veridical.models.snapshots import cache_folder
+from veridical.errors import (
+    DataError,
+    MissingExtraError,
+    SourceError,
+    UnknownModelError,
+    UsageError,
+    did_you_mean,
+)
+from veridical.models.snapshots import cache_folder, parse_repository
 from veridical.results import Label
 
 # What `read` downloads of a set that is not in the cache; `veridical data download --most-gb` takes more.
 MOST_BYTES = 2_000_000_000
 
 _RECORD = "set.json"
-_ID = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*)(@(?P<revision>[A-Za-z0-9][A-Za-z0-9._-]*))?"
-)
 _SPLIT = re.compile(r"(?:^|[/_.-])(train|test|val|validation)(?=[/_.-])", re.IGNORECASE)
 _UNKNOWN = "not verified: see its page"
 
@@ -81,7 +85,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class _Record:
-    """What a folder holds of a set: `files` were chosen under the limit, those of `done` are unpacked."""
+    """State of a folder with a set: `files` were chosen under the limit, those of `done` are unpacked."""
 
     repository: str
     commit: str
@@ -142,15 +146,18 @@ def download_set(name: str, folder: Path, *, most_bytes: int, say: Callable[[str
 
 
 def _find(data: str) -> tuple[SetInfo, str]:
-    parts = _ID.fullmatch(data)
-    found = next((info for info in _SETS if parts and info.name == parts["name"]), None)
-    if parts is None or found is None:
+    try:
+        name, revision = parse_repository(data)
+    except UnknownModelError:
+        name, revision = "", ""
+    found = next((info for info in _SETS if info.name == name), None)
+    if found is None or "/" in revision:  # it names a folder of the cache
         raise DataError(
             f"There is no set '{data}' in the table of hub sets.",
             code="unknown_source",
             hint=did_you_mean(data, [info.name for info in _SETS]),
         )
-    return found, parts["revision"] or "main"
+    return found, revision
 
 
 def _choose_files(repository: str, revision: str, most_bytes: int) -> _Record:

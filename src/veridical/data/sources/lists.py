@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from veridical.data.samples import Sample
+from veridical.data.sample import Sample
 from veridical.data.sources._info import SourceInfo
 from veridical.errors import DataError
 from veridical.results import Label

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from veridical.data.samples import Sample
+from veridical.data.sample import Sample
 from veridical.data.sources._info import SourceInfo
 from veridical.errors import DataError
 from veridical.results import Box, Label
@@ -19,7 +19,7 @@ INFO = SourceInfo(
     licence="yours",
     where="your disk",
     layout="a .csv with path, label (real, fake); also generator, source, group, split, box, sha256, content, "
-    "prompt, licence",
+    "prompt, licence, photo_like (yes, mixed, no)",
 )
 
 
@@ -54,6 +54,7 @@ def _sample(root: Path, row: dict[str, str], where: str) -> Sample:
         content=row.get("content") or "",
         prompt=row.get("prompt") or "",
         licence=row.get("licence") or "",
+        photo_like=row.get("photo_like") or "",
     )
 
 

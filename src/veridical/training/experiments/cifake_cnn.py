@@ -20,7 +20,7 @@ Two minutes on one CPU core for the shared gallery; results in docs/detectors.md
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="cifake_cnn",
@@ -35,10 +35,6 @@ EXPERIMENT = Experiment(
     licence="MIT (parameters trained from scratch by the Veridical project)",
     input=PixelInput(kind="crops", size=32, count=5),
     augmentation=Augmentation(crop=32, downscale=0.0, least_quality=95),
+    fit=Loop(epochs=10, batch_size=32, lr=1e-3, optimiser="sgd", patience=10),
     settings={"style_attention": False},
-    epochs=10,
-    batch_size=32,
-    lr=1e-3,
-    optimiser="sgd",
-    patience=10,
 )

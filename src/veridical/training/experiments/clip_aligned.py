@@ -21,7 +21,7 @@ Three quarters of an hour on one core of a CPU for the embeddings, once; then mi
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Head
 
 EXPERIMENT = Experiment(
     name="clip_aligned",
@@ -36,14 +36,8 @@ EXPERIMENT = Experiment(
     licence="MIT (CLIP ViT-B/16 image encoder (c) OpenAI, MIT; head trained by the Veridical project)",
     input=PixelInput(kind="crops", size=224, count=1, minimum=64),
     augmentation=Augmentation(crop=224, downscale=0.0),
+    fit=Head(solver="logistic", inverse_penalty=1.5e-3, copies=2, folds=8),
     settings={"backbone": "clip-vit-b16", "blocks": [8], "patches": [4, 6, 8]},
-    epochs=1,
-    batch_size=256,
-    lr=1e-3,
-    solver="logistic",
-    inverse_penalty=1.5e-3,
     reconstruct="../shared/models/taef2",
     reconstructed=1 / 3,
-    copies=2,
-    folds=8,
 )

@@ -20,7 +20,7 @@ the rest repeat them.
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Head
 
 EXPERIMENT = Experiment(
     name="clip_mlp",
@@ -35,13 +35,6 @@ EXPERIMENT = Experiment(
     licence="MIT (CLIP image encoder (c) OpenAI, MIT; head trained by the Veridical project)",
     input=PixelInput(kind="crops", size=224, count=1, minimum=64),
     augmentation=Augmentation(crop=224),
-    settings={"backbone": "clip-vit-l14", "blocks": [], "trainable": "head"},
-    epochs=100,
-    batch_size=256,
-    lr=1e-4,
-    weight_decay=1e-2,
-    average_decay=0.9,
-    patience=5,
-    lr_cut=0.1,
-    lr_floor=1e-6,
+    fit=Head(lr=1e-4, weight_decay=1e-2, average_decay=0.9),
+    settings={"backbone": "clip-vit-l14", "blocks": []},
 )

@@ -17,7 +17,7 @@ Two minutes on one CPU core for the shared gallery; results in docs/detectors.md
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="colour_cnn",
@@ -32,9 +32,6 @@ EXPERIMENT = Experiment(
     licence="MIT (parameters trained from scratch by the Veridical project)",
     input=PixelInput(kind="crops", size=32, count=5),
     augmentation=Augmentation(crop=32, downscale=0.0, least_quality=95),
+    fit=Loop(epochs=5, batch_size=32, lr=1e-3, optimiser="adam"),
     settings={"saturation": 8.0, "network": "small"},
-    epochs=5,
-    batch_size=32,
-    lr=1e-3,
-    optimiser="adam",
 )

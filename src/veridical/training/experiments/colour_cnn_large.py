@@ -16,7 +16,7 @@ Hardware: a GPU, or hours on a CPU. Time and results: not measured yet.
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="colour_cnn_large",
@@ -31,9 +31,6 @@ EXPERIMENT = Experiment(
     licence="MIT (parameters trained from scratch by the Veridical project)",
     input=PixelInput(kind="crops", size=512, count=1),
     augmentation=Augmentation(crop=256),
+    fit=Loop(epochs=30, batch_size=16, lr=1e-3, optimiser="adam"),
     settings={"saturation": 8.0, "network": "large", "stem_kernel": 7},
-    epochs=30,
-    batch_size=16,
-    lr=1e-3,
-    optimiser="adam",
 )

@@ -15,7 +15,7 @@ Ten minutes on one CPU core; results in docs/detectors.md.
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="discriminator",
@@ -30,7 +30,5 @@ EXPERIMENT = Experiment(
     licence="MIT (parameters trained from scratch by the Veridical project)",
     input=PixelInput(kind="crops", size=256, count=1, minimum=64),
     augmentation=Augmentation(crop=64),
-    epochs=40,
-    batch_size=128,
-    lr=2e-4,
+    fit=Loop(epochs=40, batch_size=128, lr=2e-4),
 )

@@ -14,7 +14,7 @@ Results of this experiment: not measured here, for want of the data.
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 from veridical.training.experiments.npr_shared import EXPERIMENT as SHARED
 
 EXPERIMENT = Experiment(
@@ -25,14 +25,7 @@ EXPERIMENT = Experiment(
     licence="as the training data's",
     input=PixelInput(kind="crops", size=224),
     augmentation=Augmentation(crop=224, downscale=0.0, reencoded=False),
-    epochs=1,
-    batch_size=32,
-    lr=2e-4,
-    optimiser="adam",
-    patience=1,
-    lr_floor=1e-6,
-    step_epochs=10,
-    step_factor=0.9,
+    fit=Loop(epochs=1, batch_size=32, lr=2e-4, optimiser="adam", patience=1, step_epochs=10, step_factor=0.9),
     seed=70,
     data="genimage",
 )

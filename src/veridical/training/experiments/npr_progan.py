@@ -17,7 +17,7 @@ Results of this experiment: not measured here, for want of the data.
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 from veridical.training.experiments.npr_shared import EXPERIMENT as SHARED
 
 EXPERIMENT = Experiment(
@@ -28,14 +28,7 @@ EXPERIMENT = Experiment(
     licence="as the training data's",
     input=PixelInput(kind="resize", size=256),
     augmentation=Augmentation(crop=224, resize=256, downscale=0.0, reencoded=False),
-    epochs=50,
-    batch_size=32,
-    lr=2e-4,
-    optimiser="adam",
-    patience=50,
-    lr_floor=1e-6,
-    step_epochs=10,
-    step_factor=0.9,
+    fit=Loop(epochs=50, batch_size=32, lr=2e-4, optimiser="adam", patience=50, step_epochs=10, step_factor=0.9),
     seed=100,
     data="forensynths",
 )

@@ -19,7 +19,7 @@ an hour). What it reached is in the card of the bundle; what was tried before is
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="npr_shared",
@@ -35,11 +35,5 @@ EXPERIMENT = Experiment(
     licence="MIT (parameters trained from scratch by the Veridical project)",
     input=PixelInput(kind="crops", size=256, count=1),
     augmentation=Augmentation(crop=192, downscale=0.1, least_quality=80),
-    epochs=24,
-    batch_size=32,
-    lr=3e-4,
-    weight_decay=1e-4,
-    patience=3,
-    lr_cut=0.2,
-    lr_floor=1e-6,
+    fit=Loop(epochs=24, batch_size=32, lr=3e-4, weight_decay=1e-4, patience=3, lr_cut=0.2),
 )

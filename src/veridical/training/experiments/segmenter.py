@@ -20,7 +20,7 @@ of a core: `--set epochs=1 --set augmentation.crop=128`.
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="segmenter",
@@ -35,8 +35,5 @@ EXPERIMENT = Experiment(
     licence="MIT (parameters trained from scratch by the Veridical project)",
     input=PixelInput(kind="crops", size=256, count=1),
     augmentation=Augmentation(crop=256),
-    epochs=50,
-    batch_size=8,
-    lr=3e-4,
-    weight_decay=0.01,
+    fit=Loop(epochs=50, batch_size=8, lr=3e-4, weight_decay=0.01),
 )

@@ -17,7 +17,7 @@ gallery: eight epochs with patience=2, five minutes of one core; results in docs
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="spectral",
@@ -32,9 +32,6 @@ EXPERIMENT = Experiment(
     licence="MIT (parameters trained from scratch by the Veridical project)",
     input=PixelInput(kind="crops", size=256, count=1, align=8, minimum=64),
     augmentation=Augmentation(crop=256),
+    fit=Loop(epochs=30, batch_size=32, lr=1e-3, weight_decay=1e-4),
     settings={"size": 256},
-    epochs=30,
-    batch_size=32,
-    lr=1e-3,
-    weight_decay=1e-4,
 )

@@ -1,4 +1,4 @@
-"""What is left of 16x16 blocks without their one and their four strongest singular parts.
+"""Rest of 16x16 blocks without their one and their four strongest singular parts.
 
 The tool is Eckart, Young, The approximation of one matrix by another of lower rank, Psychometrika 1936; the
 residual as a feature is an idea from research notes without a paper; the network on it and this recipe
@@ -14,7 +14,7 @@ docs/detectors.md.
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="svd",
@@ -29,9 +29,6 @@ EXPERIMENT = Experiment(
     licence="MIT (parameters trained from scratch by the Veridical project)",
     input=PixelInput(kind="crops", size=256, count=1, align=16),
     augmentation=Augmentation(crop=192),
+    fit=Loop(epochs=30, batch_size=32, lr=1e-3, weight_decay=1e-4),
     settings={"block": 16, "ranks": [1, 4]},
-    epochs=30,
-    batch_size=32,
-    lr=1e-3,
-    weight_decay=1e-4,
 )

@@ -16,7 +16,7 @@ Hardware: a GPU; two CPU cores are too slow. Time and results: not measured yet.
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="tall",
@@ -31,8 +31,5 @@ EXPERIMENT = Experiment(
     licence="MIT (parameters trained from scratch by the Veridical project)",
     input=PixelInput(kind="crops", size=448, count=1, minimum=448),
     augmentation=Augmentation(crop=448, downscale=0.0),
-    epochs=30,
-    batch_size=16,
-    lr=2e-5,
-    weight_decay=5e-4,
+    fit=Loop(epochs=30, batch_size=16, lr=2e-5, weight_decay=5e-4),
 )

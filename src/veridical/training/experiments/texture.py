@@ -15,7 +15,7 @@ in docs/detectors.md.
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="texture",
@@ -30,9 +30,6 @@ EXPERIMENT = Experiment(
     licence="MIT (parameters trained from scratch by the Veridical project)",
     input=PixelInput(kind="crops", size=256, count=1),
     augmentation=Augmentation(crop=192),
+    fit=Loop(epochs=30, batch_size=32, lr=1e-3, weight_decay=1e-4),
     settings={"scales": [1, 2, 4]},
-    epochs=30,
-    batch_size=32,
-    lr=1e-3,
-    weight_decay=1e-4,
 )

@@ -21,7 +21,7 @@ Hardware: a GPU. What a CPU core allows in three minutes, and what docs/detector
 
 from veridical.data.loader import Augmentation
 from veridical.models.card import Paper, PixelInput
-from veridical.training.experiment import Experiment
+from veridical.training.experiment import Experiment, Loop
 
 EXPERIMENT = Experiment(
     name="ucf",
@@ -36,9 +36,6 @@ EXPERIMENT = Experiment(
     licence="MIT (parameters trained from scratch by the Veridical project)",
     input=PixelInput(kind="crops", size=256, count=1),
     augmentation=Augmentation(crop=256),
-    epochs=5,
-    batch_size=32,
-    lr=2e-4,
-    weight_decay=5e-4,
+    fit=Loop(epochs=5, batch_size=32, lr=2e-4, weight_decay=5e-4),
     seed=1024,
 )

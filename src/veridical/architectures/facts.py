@@ -1,4 +1,4 @@
-"""What `veridical detectors` tells of each architecture beside its docstring, without importing PyTorch.
+"""Facts about each architecture beside its docstring, without importing PyTorch.
 
 A test builds each network and counts; it also fails for an architecture that is missing here.
 """
@@ -42,5 +42,5 @@ FACTS = {
     "ucf": Facts(46_838_430, 46_838_430),
 }
 
-# Files of this folder that are no detectors: what detectors are built from, or trained against.
-PARTS = frozenset({"clip", "tiny_autoencoder", "xception"})
+# Files of this folder that are no architectures: what those are built from, or trained against.
+PARTS = frozenset({"clip", "facts", "precision", "probe", "tiny_autoencoder", "xception"})

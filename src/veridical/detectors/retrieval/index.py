@@ -1,22 +1,21 @@
 """An index of known pictures: perceptual hashes, embeddings if wanted, and a label, in one file without code.
 
-The file: 16 bytes of magic, the length of the header (8 bytes, little-endian), the header (JSON, padded with
-spaces), then the arrays that it describes, each starting at a multiple of 8 bytes, and the sha256 of all that.
-It is read whole and not mapped: a file replaced meanwhile cannot change or end under a query.
+The file is NumPy's `.npz` (arrays in a ZIP that is not compressed, nothing pickled), followed by the 32 bytes
+of its sha256. It is read whole and not mapped: a file replaced meanwhile cannot change or end under a query.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
-import struct
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,13 +30,11 @@ SUFFIX = ".index"
 VARIABLE = "VERIDICAL_INDEX"
 DEFAULT_NAME = "default"
 
-_MAGIC = b"VERIDICAL INDEX\n"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DIGEST_BYTES = 32
-_MAX_HEADER_BYTES = 64 * 2**20
 
 # One row for each entry but for the last three: names are one run of UTF-8, cut at `name_end`, and only some
-# entries have a PDQ hash, of which `pdq_row` says whose it is.
+# entries have a PDQ hash, of which `pdq_row` says whose it is. Beside them are the names of the `sources`.
 _DTYPES = {
     "dhash": "<u8",
     "label": "|u1",
@@ -53,7 +50,7 @@ _EMBEDDING_DTYPES = {"clip_vit_b16": "<f2", "clip_vit_b16_row": "<u4"}
 EMBEDDING_LENGTH = 512
 
 
-class Entry(NamedTuple):
+class KnownPicture(NamedTuple):
     """A known picture. `name` is its file's, or its line in a list of hashes; `pdq` are 32 bytes.
 
     `embedding` are 512 float16, little-endian, of length 1.
@@ -71,7 +68,7 @@ class Entry(NamedTuple):
 class Match:
     """An entry near what was looked for; distances in bits, `None` for what was not compared or is not near."""
 
-    entry: Entry
+    entry: KnownPicture
     dhash_distance: int | None
     pdq_distance: int | None
     cosine: float | None = None
@@ -80,17 +77,6 @@ class Match:
     def is_copy(self) -> bool:
         """Whether a hash is near. An embedding alone tells what a picture shows, not which picture it is."""
         return self.dhash_distance is not None or self.pdq_distance is not None
-
-
-class _Array(msgspec.Struct, frozen=True):
-    name: str
-    shape: list[Annotated[int, msgspec.Meta(ge=0)]]
-
-
-class _Header(msgspec.Struct, frozen=True):
-    sources: list[str]
-    arrays: list[_Array]
-    schema_version: int = 1
 
 
 class Index:
@@ -119,12 +105,12 @@ class Index:
         """Whether some entry has an embedding."""
         return len(self._embedding_row) > 0
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[KnownPicture]:
         """All of them, in the file's order."""
         return map(self._entry, range(len(self)))
 
     def counts(self) -> dict[tuple[Label, str], int]:
-        """How many entries of each label and source."""
+        """The number of entries of each label and source."""
         keys = self._arrays["label"].astype(np.int64) << 32 | self._arrays["source"].astype(np.int64)
         found, numbers = np.unique(keys, return_counts=True)
         return {
@@ -159,11 +145,11 @@ class Index:
         ]
         return sorted(matches, key=_nearness)
 
-    def _entry(self, row: int) -> Entry:
+    def _entry(self, row: int) -> KnownPicture:
         ends = self._arrays["name_end"]
         start, end = (int(ends[row - 1]) if row else 0), int(ends[row])
         pdq, embedding = _place(self._pdq_row, row), _place(self._embedding_row, row)
-        return Entry(
+        return KnownPicture(
             dhash=int(self._dhash[row]),
             label=Label(int(self._arrays["label"][row])),
             source=self.sources[int(self._arrays["source"][row])],
@@ -203,35 +189,36 @@ def read_index(path: Path) -> Index:
         ) from error
     except OSError as error:
         raise _malformed(path, str(error)) from error
-    header, start = _parse_header(path, data)
-    digest = hashlib.sha256(memoryview(data)[:-_DIGEST_BYTES]).digest()
-    if digest != data[-_DIGEST_BYTES:]:
+    written, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    if not written.startswith(b"PK"):
+        raise _malformed(path, "it does not begin like one")
+    if hashlib.sha256(written).digest() != digest:
         raise ModelError(
             f"The index {path} is not as it was written.",
             code="hash_mismatch",
             hint="The file was damaged or changed. Build it again.",
         )
     try:
-        arrays = _parse_arrays(header, data, start)
-        _require_consistent(header, arrays)
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        arrays = _unpack(written)
+        sources = [str(name) for name in arrays.pop("sources")]
+        _require_consistent(sources, arrays)
+    except (ValueError, TypeError, KeyError, OverflowError, MemoryError, OSError, zipfile.BadZipFile) as error:
         raise _malformed(path, str(error)) from error
-    return Index(header.sources, arrays, digest.hex())
+    return Index(sources, arrays, digest.hex())
 
 
-def write_index(path: Path, entries: Iterable[Entry]) -> int:
+def write_index(path: Path, entries: Iterable[KnownPicture]) -> int:
     """Write entries, each once, in the place of what is at `path`, in one step; gives their number."""
     kept = list(dict.fromkeys(entries))
     sources = sorted({entry.source for entry in kept})
-    payload, described = _pack(_to_arrays(kept, sources))
-    header = msgspec.json.encode(_Header(sources, described))
-    header += b" " * (-(len(_MAGIC) + 8 + len(header)) % 8)
-    data = _MAGIC + struct.pack("<Q", len(header)) + header + payload
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, sources=np.array(sources, np.str_), **_to_arrays(kept, sources))
+    data = buffer.getvalue()
     replace_file(path, data + hashlib.sha256(data).digest())
     return len(kept)
 
 
-def read_hash_list(path: Path, label: Label) -> Iterator[Entry]:
+def read_hash_list(path: Path, label: Label) -> Iterator[KnownPicture]:
     """The entries of a text file with one dHash, 16 hex digits, a line: named by line, the source by the file.
 
     Raises `DataError` that names the line.
@@ -248,11 +235,11 @@ def read_hash_list(path: Path, label: Label) -> Iterator[Entry]:
             raise DataError(
                 f"{path}, line {number}: {line[:40]!r} is not a dHash.", hint="16 hex digits, one a line."
             )
-        yield Entry(int(line, 16), label, source, name=f"line {number}")
+        yield KnownPicture(int(line, 16), label, source, name=f"line {number}")
 
 
 def _place(owners: Array, row: int) -> int | None:
-    """Where the owner `row` is in a rising list of owners."""
+    """The place of the owner `row` in a rising list of owners."""
     place = int(np.searchsorted(owners, np.uint32(row)))
     return place if place < len(owners) and int(owners[place]) == row else None
 
@@ -278,7 +265,7 @@ def _nearness(match: Match) -> float:
     return min(shares)
 
 
-def _to_arrays(entries: list[Entry], sources: list[str]) -> dict[str, Array]:
+def _to_arrays(entries: list[KnownPicture], sources: list[str]) -> dict[str, Array]:
     places = {source: place for place, source in enumerate(sources)}
     names = [entry.name.encode(errors="surrogateescape") for entry in entries]
     hashed = [(row, entry.pdq) for row, entry in enumerate(entries) if entry.pdq is not None]
@@ -300,47 +287,26 @@ def _to_arrays(entries: list[Entry], sources: list[str]) -> dict[str, Array]:
     return arrays
 
 
-def _pack(arrays: dict[str, Array]) -> tuple[bytes, list[_Array]]:
-    parts = [array.tobytes() + b"\0" * (-array.nbytes % 8) for array in arrays.values()]
-    return b"".join(parts), [_Array(name, list(array.shape)) for name, array in arrays.items()]
+def _unpack(data: bytes) -> dict[str, Array]:
+    """The arrays in an `.npz`; raises one of several errors for anything else."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.zip.infolist()):
+            raise ValueError("it is compressed")  # and may unpack to more than memory holds
+        return {name: file[name] for name in file.files}
 
 
-def _parse_header(path: Path, data: bytes) -> tuple[_Header, int]:
-    if not data.startswith(_MAGIC) or len(data) < len(_MAGIC) + 8:
-        raise _malformed(path, "it does not begin like one")
-    (length,) = struct.unpack_from("<Q", data, len(_MAGIC))
-    start = len(_MAGIC) + 8
-    if length > min(_MAX_HEADER_BYTES, len(data) - start):
-        raise _malformed(path, "its header is cut off")
-    try:
-        header = msgspec.json.decode(data[start : start + length], type=_Header)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _malformed(path, str(error)) from error
-    if header.schema_version != 1:
-        raise _malformed(path, f"it has schema_version {header.schema_version}; this version reads 1")
-    return header, start + length
-
-
-def _parse_arrays(header: _Header, data: bytes, start: int) -> dict[str, Array]:
-    arrays: dict[str, Array] = {}
-    for array in header.arrays:
-        dtype = np.dtype((_DTYPES | _EMBEDDING_DTYPES)[array.name])
-        count = int(np.prod(array.shape, dtype=object))
-        arrays[array.name] = np.frombuffer(data, dtype, count, offset=start).reshape(array.shape)
-        start += -(-count * dtype.itemsize // 8) * 8
-    return arrays
-
-
-def _require_consistent(header: _Header, arrays: dict[str, Array]) -> None:
+def _require_consistent(sources: list[str], arrays: dict[str, Array]) -> None:
     """Raise `ValueError` for arrays that were never written by us, so that no query can fail on them."""
     if arrays.keys() not in (_DTYPES.keys(), _DTYPES.keys() | _EMBEDDING_DTYPES.keys()):
         raise ValueError("it has other arrays than an index")
+    if any(array.dtype != (_DTYPES | _EMBEDDING_DTYPES)[name] for name, array in arrays.items()):
+        raise ValueError("its arrays hold other numbers")
     rows, ends, owners = arrays["dhash"].shape, arrays["name_end"], arrays["pdq_row"]
     if len(rows) != 1 or not all(arrays[name].shape == rows for name in ("label", "source", "name_end")):
         raise ValueError("its arrays differ in length")
     if owners.ndim != 1 or arrays["pdq"].shape != (len(owners), 4) or arrays["names"].ndim != 1:
         raise ValueError("its arrays have wrong shapes")
-    limits = ((arrays["label"], 2), (arrays["source"], len(header.sources)), (owners, rows[0]))
+    limits = ((arrays["label"], 2), (arrays["source"], len(sources)), (owners, rows[0]))
     if any(len(array) and int(array.max()) >= limit for array, limit in limits):
         raise ValueError("a number in it points nowhere")
     if not (_rises(ends) and _rises(owners)) or (len(ends) and int(ends[-1]) > len(arrays["names"])):
