@@ -20,8 +20,8 @@ pytest.importorskip("bittensor_core", reason="needs the extra 'network'")
 
 from veridical.network.client import Answer
 from veridical.network.history import History, Intent, IntentState
-from veridical.network.replay import replay
 from veridical.network.scoring import Scoring
+from veridical.network.settlement import settle
 
 SETTINGS = Scoring(window=12, minimum=4, decay=0.1)
 DAY = 86_400.0
@@ -68,12 +68,12 @@ def play(history: History, rounds: int, *, first: int = 0, modality: str = "imag
 def test_scores_are_those_of_the_pure_rule_over_the_stored_history(history: History) -> None:
     play(history, 30)
     play(history, 8, first=100, modality="video")
-    settled = replay(history.closed(), SETTINGS)
-    assert history.scores() == pytest.approx(settled[-1].scores)
+    settled = settle(history.closed(), SETTINGS)
+    assert history.scores() == pytest.approx(settled.scores)
     assert history.scores()["good"] > 0.5 > history.scores()["guess"]
     assert history.scores()["silent"] == 0
-    again = replay(history.closed(), dataclasses.replace(SETTINGS, rule="sn34"))
-    assert again[-1].scores["good"] != pytest.approx(settled[-1].scores["good"])
+    again = settle(history.closed(), dataclasses.replace(SETTINGS, rule="sn34"))
+    assert again.scores["good"] != pytest.approx(settled.scores["good"])
 
 
 def test_only_those_who_were_asked_move(history: History) -> None:
@@ -142,11 +142,11 @@ def test_equal_answers_are_copies_only_where_all_saw_the_same_file(history: Hist
             history.close_challenge(f"{number:032x}", answers, epoch=0, settings=SETTINGS)
 
     answer(0, has_variants=True)
-    assert history.copies(100) == []
-    assert history.copies(100, of_variants=True) == [frozenset({"a", "b"})], "who passes answers on"
+    assert history.standing(Scoring()).same_model() == []
+    assert history.standing(Scoring()).passed_on() == [frozenset({"a", "b"})], "who passes answers on"
     answer(12, has_variants=False)
-    assert history.copies(100) == [frozenset({"a", "b"})]
-    assert history.copies(9) == [], "too few to say"
+    assert history.standing(Scoring()).same_model() == [frozenset({"a", "b"})]
+    assert history.standing(Scoring(window=9)).same_model() == [], "too few to say"
 
 
 def test_intents_are_kept_with_all_that_a_reveal_needs(tmp_path: Path, history: History) -> None:

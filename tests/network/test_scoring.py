@@ -102,7 +102,7 @@ def test_modalities_that_were_never_asked_do_not_dilute() -> None:
     assert mixed({}, Scoring()) == 0.0
 
 
-def test_copies_share_one_reward() -> None:
+def test_copies_have_one_reward_that_of_the_eldest() -> None:
     rng = np.random.default_rng(0)
     base = {str(i): float(rng.random()) for i in range(30)}
     answers: dict[str, dict[str, float | None]] = {
@@ -112,9 +112,9 @@ def test_copies_share_one_reward() -> None:
     }
     groups = copies(answers)
     assert groups == [frozenset({"first", "second"})]
-    shared = weights({"honest": 0.5, "first": 0.5, "second": 0.5}, Scoring(), groups)
-    assert shared["first"] == shared["second"] == pytest.approx(0.25)
-    assert shared["honest"] == pytest.approx(0.5)
+    since = {"honest": 1, "first": 3, "second": 2}
+    shared = weights({"honest": 0.5, "first": 0.6, "second": 0.5}, Scoring(), groups, since)
+    assert shared == pytest.approx({"honest": 0.5, "first": 0.0, "second": 0.5})
 
 
 @given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), min_size=1))

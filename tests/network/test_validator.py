@@ -31,8 +31,8 @@ from veridical.network.history import History, IntentState
 from veridical.network.media_cache import Limits, MediaCache
 from veridical.network.offers import Offer
 from veridical.network.protocol import ChallengeMessage
-from veridical.network.replay import replay
 from veridical.network.scoring import NoWeightsError, Scoring
+from veridical.network.settlement import settle
 from veridical.network.validator import Settings, Validator, run
 
 MakeWallet = Callable[[str], DevelopmentWallet]
@@ -170,7 +170,7 @@ def test_weights_follow_skill_and_reach_the_chain(
     assert revealed == pytest.approx({uid + 1: share for uid, share in enumerate(skill) if share}, abs=1e-4)
     with history_of(tmp_path) as history:
         assert [intent.state for intent in history.intents()] == [IntentState.SET, IntentState.COMMITTED]
-        assert history.scores() == pytest.approx(replay(history.closed(), SETTINGS.scoring)[-1].scores)
+        assert history.scores() == pytest.approx(settle(history.closed(), SETTINGS.scoring).scores)
 
 
 def test_weights_are_set_once_for_each_epoch(start: Start, subnet: LocalLedger, tmp_path: Path) -> None:
@@ -457,7 +457,7 @@ while True:
         states = [intent.state.value for intent in history.intents()]
         finished = {"open": ["set"], "commit": ["committed"], "reveal": ["set", "committed"]}
         assert states == finished[mode], states
-        scores = replay(history.closed(), SETTINGS.scoring)[-1].scores
+        scores = settle(history.closed(), SETTINGS.scoring).scores
         assert history.scores() == scores, kill_at
         rows = history._connection.execute("SELECT state, count(*) FROM challenges GROUP BY 1").fetchall()
         counts = {row[0]: row[1] for row in rows}

@@ -11,18 +11,17 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from veridical.network import scoring
 from veridical.network._store import open_store, transaction
 from veridical.network.chain import WeightVector
 from veridical.network.challenges import Challenge
 from veridical.network.client import Answer
-from veridical.network.replay import ClosedChallenge
 from veridical.network.scoring import Outcome, Scoring
+from veridical.network.settlement import ClosedChallenge, Standing
 
 _APPLICATION = 0x76686973  # "vhis"
 
@@ -197,8 +196,9 @@ class History:
         """
         given = {answer.hotkey: answer for answer in answers}
         with self._lock, transaction(self._connection, self.path):
-            number, modality = self._one(
-                "SELECT number, modality FROM challenges WHERE id = ? AND state = 'open'", [challenge]
+            number, modality, label, has_variants = self._one(
+                "SELECT number, modality, label, has_variants FROM challenges WHERE id = ? AND state = 'open'",
+                [challenge],
             )
             hotkeys = [
                 row[0]
@@ -206,14 +206,21 @@ class History:
                     "SELECT hotkey FROM answers WHERE challenge = ? ORDER BY hotkey", [number]
                 )
             ]
+            outcomes = {hotkey: self._outcomes(hotkey, settings) for hotkey in hotkeys}
+            standing = Standing(settings, self.scores(), self._since(), number - 1, outcomes)
+            scores = {hotkey: given[hotkey].score if hotkey in given else None for hotkey in hotkeys}
+            rewards = standing.add(ClosedChallenge(label, scores, epoch, modality, not has_variants))
             self._connection.execute(
                 "UPDATE challenges SET state = 'closed', closed = ?, epoch = ? WHERE number = ?",
                 [self._clock(), epoch, number],
             )
-            for hotkey in hotkeys:
-                self._store_answer(number, given.get(hotkey) or Answer(hotkey, error="no_answer"))
-            rewards = {hotkey: self._worth(hotkey, settings) for hotkey in hotkeys}
-            self._move(number, rewards, settings)
+            for hotkey, reward in rewards.items():
+                answer = given.get(hotkey) or Answer(hotkey, error="no_answer")
+                self._store_answer(number, answer, reward)
+            self._connection.executemany(
+                "INSERT INTO scores VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET score = excluded.score",
+                [(hotkey, standing.scores[hotkey], standing.since[hotkey]) for hotkey in rewards],
+            )
         return rewards
 
     def scores(self) -> dict[str, float]:
@@ -221,30 +228,19 @@ class History:
         with self._lock:
             return dict(tuple(row) for row in self._connection.execute("SELECT hotkey, score FROM scores"))
 
-    def since(self) -> dict[str, int]:
-        """The number of the challenge that each hotkey was first asked."""
+    def standing(self, settings: Scoring) -> Standing:
+        """The fold over all closed challenges, to be read: it lacks the outcomes to go on from."""
         with self._lock:
-            return dict(tuple(row) for row in self._connection.execute("SELECT hotkey, since FROM scores"))
-
-    def copies(self, window: int, *, of_variants: bool = False) -> list[frozenset[str]]:
-        """Groups of hotkeys with equal answers to the newest `window` challenges of a kind.
-
-        To files that were alike for all, equal answers mean one model; to variants of a picture, which no model
-        answers equally, they mean that answers are passed on.
-        """
-        answers: dict[str, dict[str, float | None]] = {}
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT challenge, hotkey, score FROM answers WHERE challenge IN (SELECT number "
-                "FROM challenges WHERE state = 'closed' AND has_variants = ? ORDER BY number DESC LIMIT ?)",
-                [of_variants, window],
-            ).fetchall()
-        for row in rows:
-            answers.setdefault(row["hotkey"], {})[str(row["challenge"])] = row["score"]
-        return scoring.copies(answers)
+            return Standing(
+                settings,
+                self.scores(),
+                self._since(),
+                alike=self._newest(settings.window, has_variants=False),
+                variants=self._newest(settings.window, has_variants=True),
+            )
 
     def closed(self) -> Iterator[ClosedChallenge]:
-        """Every challenge that was closed, the oldest first: what `replay` scores by another rule."""
+        """Every challenge that was closed, the oldest first: what `settle` takes, by this rule or another."""
         with self._lock:
             challenges = self._connection.execute(
                 "SELECT * FROM challenges WHERE state = 'closed' ORDER BY number"
@@ -307,50 +303,53 @@ class History:
         (count,) = self._one("SELECT count(*) FROM challenges WHERE state = 'closed'")
         return int(count)
 
-    def _store_answer(self, number: int, answer: Answer) -> None:
+    def _store_answer(self, number: int, answer: Answer, reward: float) -> None:
         self._connection.execute(
-            "UPDATE answers SET score = ?, model = ?, latency_ms = ?, error = ? "
+            "UPDATE answers SET score = ?, model = ?, latency_ms = ?, error = ?, reward = ? "
             "WHERE challenge = ? AND hotkey = ?",
             [
                 answer.score,
                 answer.model.sha256 if answer.model else None,
                 answer.latency_ms,
                 answer.error or None,
+                reward,
                 number,
                 answer.hotkey,
             ],
         )
 
-    def _worth(self, hotkey: str, settings: Scoring) -> float:
+    def _since(self) -> dict[str, int]:
+        return dict(tuple(row) for row in self._connection.execute("SELECT hotkey, since FROM scores"))
+
+    def _outcomes(self, hotkey: str, settings: Scoring) -> dict[str, list[Outcome]]:
+        """The newest outcomes of a hotkey in each modality, as many as can count."""
         modalities = self._connection.execute(
             "SELECT DISTINCT modality FROM challenges JOIN answers ON number = challenge "
             "WHERE hotkey = ? AND state = 'closed'",
             [hotkey],
         ).fetchall()
-        return scoring.mixed(
-            {row[0]: scoring.reward(self._outcomes(hotkey, row[0], settings), settings) for row in modalities},
-            settings,
-        )
+        return {
+            modality: [
+                Outcome(row["label"], row["score"])
+                for row in self._connection.execute(
+                    "SELECT label, score FROM answers JOIN challenges ON number = challenge "
+                    "WHERE hotkey = ? AND modality = ? AND state = 'closed' ORDER BY number DESC LIMIT ?",
+                    [hotkey, modality, settings.depth],
+                )
+            ][::-1]
+            for (modality,) in modalities
+        }
 
-    def _outcomes(self, hotkey: str, modality: str, settings: Scoring) -> list[Outcome]:
-        """The newest outcomes: enough for the window, and for the ramp of a beginner."""
-        rows = self._connection.execute(
-            "SELECT label, score FROM answers JOIN challenges ON number = challenge "
-            "WHERE hotkey = ? AND modality = ? AND state = 'closed' ORDER BY number DESC LIMIT ?",
-            [hotkey, modality, max(settings.window, 2 * settings.minimum)],
-        ).fetchall()
-        return [Outcome(row["label"], row["score"]) for row in reversed(rows)]
-
-    def _move(self, number: int, rewards: Mapping[str, float], settings: Scoring) -> None:
-        scores = scoring.moved(self.scores(), rewards, settings.decay)
-        self._connection.executemany(
-            "INSERT INTO scores VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET score = excluded.score",
-            [(hotkey, scores[hotkey], number) for hotkey in rewards],
-        )
-        self._connection.executemany(
-            "UPDATE answers SET reward = ? WHERE challenge = ? AND hotkey = ?",
-            [(reward, number, hotkey) for hotkey, reward in rewards.items()],
-        )
+    def _newest(self, window: int, *, has_variants: bool) -> list[dict[str, float | None]]:
+        """The answers to the newest closed challenges of a kind, the oldest first."""
+        rounds: dict[int, dict[str, float | None]] = {}
+        for number, hotkey, score in self._connection.execute(
+            "SELECT challenge, hotkey, score FROM answers WHERE challenge IN (SELECT number FROM challenges "
+            "WHERE state = 'closed' AND has_variants = ? ORDER BY number DESC LIMIT ?) ORDER BY challenge",
+            [has_variants, window],
+        ):
+            rounds.setdefault(number, {})[hotkey] = score
+        return list(rounds.values())
 
 
 def _intent(row: sqlite3.Row) -> Intent:

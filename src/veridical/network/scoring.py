@@ -19,6 +19,7 @@ import collections
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +71,11 @@ class Scoring:
     decay: float = 0.02
     minimum: int = 20
     modalities: Mapping[str, float] = dataclasses.field(default_factory=lambda: {"image": 0.95, "video": 0.05})
+
+    @property
+    def depth(self) -> int:
+        """How many of the newest answers count: enough for the window, and for the ramp of a beginner."""
+        return max(self.window, 2 * self.minimum)
 
 
 def binary(labels: Labels, scores: Scores) -> float:
@@ -163,8 +169,9 @@ def reward(outcomes: Sequence[Outcome], scoring: Scoring) -> float:
 def mixed(rewards: Mapping[str, float], scoring: Scoring) -> float:
     """One reward from those of the modalities a miner has been asked for; modalities unasked do not count."""
     shares = {name: scoring.modalities.get(name, 0.0) for name in rewards}
-    total = sum(shares.values())
-    return sum(shares[name] * rewards[name] for name in rewards) / total if total else 0.0
+    total = math.fsum(shares.values())
+    # Exact sums do not depend on which modality came first.
+    return math.fsum(shares[name] * rewards[name] for name in rewards) / total if total else 0.0
 
 
 def moved(scores: Mapping[str, float], rewards: Mapping[str, float], decay: float) -> dict[str, float]:
@@ -207,14 +214,14 @@ def weights(
     scores: Mapping[str, float],
     scoring: Scoring,
     groups: Sequence[frozenset[str]] = (),
-    since: Mapping[str, int] | None = None,
+    since: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Weights by hotkey: non-negative, finite, sum 1; a group of copies has one reward.
 
     Whose moving score is beneath the rule's floor of chance gets nothing.
 
-    `since` says when each hotkey first answered: then the reward is that of the eldest, and the others get
-    nothing. Without it they share the reward of their best equally, which a copier of a good model can live on.
+    `since` says when each hotkey of a group was first asked: the reward is that of the eldest, and the others
+    get nothing. (Were it shared, a copier of a good model could live on it.)
     Raises `NoWeightsError` if nobody earned anything, `ValueError` for a score that is not finite.
     """
     wrong = {hotkey: value for hotkey, value in scores.items() if not math.isfinite(value) or value < 0}
@@ -224,23 +231,12 @@ def weights(
     above = {hotkey: value if value >= floor else 0.0 for hotkey, value in scores.items()}
     shared = dict(above)
     for group in groups:
-        shared |= _one_reward(above, sorted(group & above.keys()), since)
+        younger = sorted(group & above.keys(), key=lambda hotkey: (since[hotkey], hotkey))[1:]
+        shared |= dict.fromkeys(younger, 0.0)
     total = math.fsum(shared.values())
     if total <= 0:
         raise NoWeightsError("no miner has a score above chance yet, so no weights are sent.")
     return {hotkey: value / total for hotkey, value in shared.items()}
-
-
-def _one_reward(
-    scores: Mapping[str, float], group: Sequence[str], since: Mapping[str, int] | None
-) -> dict[str, float]:
-    if not group:
-        return {}
-    if since is None:
-        best = max(scores[hotkey] for hotkey in group)
-        return dict.fromkeys(group, best / len(group))
-    eldest = min(group, key=lambda hotkey: since[hotkey])
-    return {hotkey: scores[hotkey] if hotkey == eldest else 0.0 for hotkey in group}
 
 
 def _agree(one: Mapping[str, float | None], other: Mapping[str, float | None], least: int) -> bool:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from veridical.errors import NetworkError
-from veridical.network import scoring
 from veridical.network.chain import RAO, Chain, CommitReveal, Metagraph, Neuron, WeightVector
 from veridical.network.chain_errors import ChainError
 from veridical.network.challenges import Challenge, Recipe, make_challenge
@@ -120,11 +119,7 @@ class Validator:
         Raises `NoWeightsError` if nobody is left.
         """
         registered = {neuron.hotkey for neuron in self._chain.metagraph().neurons} - {self._hotkey}
-        scores = {hotkey: score for hotkey, score in self._history.scores().items() if hotkey in registered}
-        settings = self._settings.scoring
-        groups = self._history.copies(settings.window)
-        groups += self._history.copies(settings.window, of_variants=True)
-        return scoring.weights(scores, settings, _joined(groups), self._history.since())
+        return self._history.standing(self._settings.scoring).weights(registered)
 
     def publish(self) -> None:
         """Do what is due on the chain: reveal, finish what a kill interrupted, set this epoch's weights.
@@ -320,16 +315,6 @@ def _unless_it_passes(step: Callable[[], T]) -> T | None:
             raise
         log.warning("%s", error.message)
         return None
-
-
-def _joined(groups: Sequence[frozenset[str]]) -> list[frozenset[str]]:
-    """The same without overlaps: groups that share a hotkey are one."""
-    apart: list[frozenset[str]] = []
-    for group in groups:
-        touching = [other for other in apart if other & group]
-        apart = [other for other in apart if not other & group]
-        apart.append(group.union(*touching))
-    return apart
 
 
 @contextlib.contextmanager

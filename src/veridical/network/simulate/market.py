@@ -17,8 +17,8 @@ from scipy.stats import spearmanr
 
 from veridical.network import yuma
 from veridical.network.chain import OPEN_COMMITS
-from veridical.network.replay import ClosedChallenge, replay
 from veridical.network.scoring import RULES, Scoring
+from veridical.network.settlement import ClosedChallenge, settle_epochs
 from veridical.network.simulate.miners import TEMPO, Floats, Miner, population
 from veridical.network.simulate.validators import VALIDATORS, Media, Validator, copied, record_history
 
@@ -152,12 +152,13 @@ def _rows(
     histories: Mapping[str, Sequence[ClosedChallenge]], miners: Sequence[Miner], epochs: int, settings: Scoring
 ) -> Floats:
     rows = np.zeros((epochs, len(VALIDATORS), len(miners)))
+    hotkeys = [[miner.hotkey(epoch) for miner in miners] for epoch in range(epochs)]
     for place, validator in enumerate(VALIDATORS):
-        for settled in replay(histories.get(validator.name, ()), settings):
-            hotkeys = (miner.hotkey(settled.epoch) for miner in miners)
-            own = np.array([settled.weights.get(hotkey, 0.0) if hotkey else 0.0 for hotkey in hotkeys])
-            # Hotkeys that have left have no weights.
-            rows[settled.epoch, place] = own / own.sum() if own.any() else own
+        history = histories.get(validator.name, ())
+        for epoch, settled in settle_epochs(
+            history, settings, registered=lambda epoch: set(filter(None, hotkeys[epoch]))
+        ):
+            rows[epoch, place] = [settled.weights.get(hotkey or "", 0.0) for hotkey in hotkeys[epoch]]
     return rows
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from veridical.network.replay import ClosedChallenge
+from veridical.network.settlement import ClosedChallenge
 from veridical.network.simulate.miners import Answers, Challenges, Floats, Miner
 
 
