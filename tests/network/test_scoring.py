@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from veridical.evaluation.formulas import matthews
 from veridical.network import scoring
 from veridical.network.scoring import (
     RULES,
@@ -26,7 +27,7 @@ SCORES = np.array([0.9, 0.2, 0.4, 0.8, 0.6, 0.1, 0.7, 0.3, 0.5, 0.5, 0.51, 0.49]
 
 def test_the_formulas_give_the_published_numbers() -> None:
     assert scoring.binary(LABELS, SCORES) == pytest.approx(0.666667, abs=1e-6)
-    assert scoring.matthews(LABELS, SCORES) == pytest.approx(0.371429, abs=1e-6)
+    assert matthews(LABELS, SCORES > 0.5) == pytest.approx(0.371429, abs=1e-6)
     assert scoring.binary(LABELS[-10:], SCORES[-10:]) == pytest.approx(0.6)
     assert scoring.mcc_acc(LABELS, SCORES) == pytest.approx(0.485714, abs=1e-6)
     assert scoring.mcc_acc(LABELS, np.ones(12)) == pytest.approx(0.3)

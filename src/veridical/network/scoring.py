@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from veridical.errors import VeridicalError
+from veridical.evaluation.formulas import matthews, sn34_of
 
 Labels = npt.NDArray[np.int_]
 Scores = npt.NDArray[np.float64]
@@ -99,31 +100,17 @@ def auc2(labels: Labels, scores: Scores) -> float:
 
 def mcc_acc(labels: Labels, scores: Scores) -> float:
     """0.5 max(0, MCC of all) + 0.5 accuracy of the last ten: bitmind-subnet v2.0, December 2024."""
-    return 0.5 * max(0.0, matthews(labels, scores)) + 0.5 * binary(labels[-10:], scores[-10:])
+    return 0.5 * max(0.0, _correlation(labels, scores)) + 0.5 * binary(labels[-10:], scores[-10:])
 
 
 def sn34(labels: Labels, scores: Scores) -> float:
-    """sqrt(((MCC + 1) / 2)^1.2 (max(0, 0.25 - Brier) / 0.25)^1.8): today's subnet 34."""
-    return sn34_of(matthews(labels, scores), float(np.mean((scores - labels) ** 2)))
+    """MCC and Brier score in one number, `sn34_of`: today's subnet 34."""
+    return float(sn34_of(_correlation(labels, scores), np.mean((scores - labels) ** 2)))
 
 
-def sn34_of(mcc: float, brier: float) -> float:
-    """The same of the two numbers that it is made of; at least 1e-6, as in gasbench.
-
-    >>> round(sn34_of(0.9, 0.05), 7), sn34_of(0.0, 0.25), sn34_of(1.0, 0.0)
-    (0.7932593, 1e-06, 1.0)
-    """
-    product = ((mcc + 1) / 2) ** 1.2 * (max(0.0, 0.25 - brier) / 0.25) ** 1.8
-    return max(math.sqrt(product), 1e-6)
-
-
-def matthews(labels: Labels, scores: Scores) -> float:
-    """Matthews' correlation of the rounded scores with the labels; 0 where it is not defined."""
-    said = np.round(scores).astype(int)
-    tp, tn = int(((said == 1) & (labels == 1)).sum()), int(((said == 0) & (labels == 0)).sum())
-    fp, fn = int(((said == 1) & (labels == 0)).sum()), int(((said == 0) & (labels == 1)).sum())
-    below = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
-    return (tp * tn - fp * fn) / below if below else 0.0
+def _correlation(labels: Labels, scores: Scores) -> float:
+    """Matthews' correlation of the rounded scores (0.5 is real); 0 in a window of one label."""
+    return float(np.nan_to_num(matthews(labels, scores > 0.5)))
 
 
 @dataclasses.dataclass(frozen=True)
