@@ -42,7 +42,7 @@ def ledger(tmp_path: Path) -> Iterator[LocalLedger]:
 def serving() -> Iterator[Callable[[FastAPI], int]]:
     """Serve an application on loopback until the test ends; gives its port. The test must allow sockets."""
     pytest.importorskip("fastapi", reason="needs the extra 'network'")
-    from veridical.network._http import listen, server_of
+    from veridical.web.server import listen, server_of
 
     with contextlib.ExitStack() as stack:
 

@@ -18,11 +18,9 @@ from hypothesis import strategies as st
 from veridical.errors import MediaError, MissingExtraError, NetworkError
 from veridical.network.identity import DevelopmentWallet, development_wallet
 from veridical.network.protocol import (
-    STATUS_OF,
     ChallengeMessage,
     Modality,
     NonceStore,
-    Refusal,
     Reply,
     nonces_path,
     sign_reply,
@@ -31,6 +29,7 @@ from veridical.network.protocol import (
     verify_request,
 )
 from veridical.results import ModelInfo, Verdict
+from veridical.web.refusals import STATUS_OF, Refusal
 
 VALIDATOR, MINER, OTHER = (development_wallet(f"//{name}") for name in ("validator", "miner", "other"))
 MESSAGE = ChallengeMessage("0123456789abcdef" * 2)

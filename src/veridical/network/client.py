@@ -17,14 +17,13 @@ from veridical.network.chain import Address, Neuron
 from veridical.network.identity import Signer
 from veridical.network.protocol import (
     MOST_REPLY_BYTES,
-    STATUS_OF,
     ChallengeMessage,
-    Refusal,
     Reply,
     sign_request,
     verify_reply,
 )
 from veridical.results import ModelInfo
+from veridical.web.refusals import STATUS_OF, Refusal
 
 _CONNECT_SECONDS = 2.0
 

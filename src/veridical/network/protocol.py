@@ -31,6 +31,7 @@ from veridical.errors import NetworkError
 from veridical.media.limits import MIB
 from veridical.network.identity import Signer
 from veridical.results import ModelInfo, Verdict
+from veridical.web.refusals import Refusal
 
 DETECT_PATH = "/v1/detect"
 INFO_PATH = "/v1/info"
@@ -59,47 +60,6 @@ class Modality(StrEnum):
         return {Modality.IMAGE: 10.0, Modality.VIDEO: 30.0}[self]
 
 
-# Every reason for which a request is not answered, with the status in HTTP; the codes are stable. Those of 422
-# are a file's own, as in `MediaError`.
-STATUS_OF: Mapping[str, int] = {
-    "malformed_request": 400,
-    "incomplete_body": 400,
-    "malformed_auth": 401,
-    "wrong_receiver": 401,
-    "stale_request": 401,
-    "bad_signature": 401,
-    "replayed_request": 401,
-    "bad_key": 401,
-    "not_registered": 403,
-    "no_permit": 403,
-    "not_enough_stake": 403,
-    "blacklisted": 403,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "body_too_slow": 408,
-    "length_required": 411,
-    "body_too_large": 413,
-    "unsupported_modality": 415,
-    "missing_extra": 415,
-    "empty_file": 422,
-    "unsupported_format": 422,
-    "malformed": 422,
-    "truncated": 422,
-    "too_large": 422,
-    "too_small": 422,
-    "decode_timeout": 422,
-    "decode_oom": 422,
-    "decode_crashed": 422,
-    "rate_limited": 429,
-    "internal_error": 500,
-    "model_failed": 500,
-    "no_answers": 502,
-    "no_metagraph": 503,
-    "no_nonces": 503,
-    "queue_full": 503,
-    "deadline_passed": 504,
-}
-
 _OF_AUTH: Mapping[type[http_auth.AuthError], str] = {
     http_auth.MalformedAuth: "malformed_auth",
     http_auth.WrongReceiver: "wrong_receiver",
@@ -110,20 +70,6 @@ _OF_AUTH: Mapping[type[http_auth.AuthError], str] = {
 
 _CHALLENGE = re.compile(r"[0-9a-f]{32}")
 _MILLISECONDS = re.compile(r"[1-9][0-9]{0,5}")
-
-
-class Refusal(NetworkError):
-    """A request or an answer that is not accepted; its `code` is one of `STATUS_OF`.
-
-    `retry_after`: seconds after which it may be tried again; None if that would change nothing.
-    """
-
-    def __init__(
-        self, code: str, message: str, *, hint: str | None = None, retry_after: float | None = None
-    ) -> None:
-        super().__init__(message, code=code, hint=hint, retryable=retry_after is not None)
-        self.status = STATUS_OF[code]
-        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -236,8 +182,6 @@ def verify_request(
     try:
         return _verify(headers, body, method="POST", target=target, receiver=receiver, nonces=nonces)
     except NetworkError as error:
-        if isinstance(error, Refusal):
-            raise
         raise Refusal("no_nonces", "Replays cannot be told at present.", retry_after=5) from error
 
 

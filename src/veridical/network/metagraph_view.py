@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from veridical.errors import NetworkError
 from veridical.network.chain import Chain, Metagraph
-from veridical.network.protocol import Refusal
+from veridical.web.refusals import Refusal
 
 _MOST_AGE = 600.0
 

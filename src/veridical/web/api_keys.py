@@ -15,7 +15,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from veridical.errors import NetworkError, UsageError
+from veridical.errors import UsageError, WebError
 
 _KEY = re.compile(r"vk_([0-9a-f]{16})_([0-9a-f]{64})")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -29,7 +29,7 @@ class _Entry:
 
 
 class ApiKeys:
-    """The keys of a file, as it is now. Raises `NetworkError` (`bad_keys`) for a file that cannot be used."""
+    """The keys of a file, as it is now. Raises `WebError` (`bad_keys`) for a file that cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -65,7 +65,7 @@ class ApiKeys:
                 self._known = {}
                 self._stamp = stamp
         except (OSError, ValueError) as error:
-            raise NetworkError(
+            raise WebError(
                 f"The keys in {self._path} cannot be read: {error}.",
                 code="bad_keys",
                 hint="Make the first key with 'veridical proxy --new-key NAME --keys FILE'.",

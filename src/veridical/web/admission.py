@@ -1,4 +1,4 @@
-"""Who is served when more ask than can be: a token bucket for each caller, and a queue by stake."""
+"""Admission when more ask than can be served: a token bucket for each caller, and a queue by rank."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from veridical.network.protocol import Refusal
+from veridical.web.refusals import Refusal
 
 _MOST_BUCKETS = 4096
 
@@ -49,15 +49,15 @@ class TokenBuckets:
 
 @dataclass(order=True)
 class _Waiter:
-    """Who waits; the first in order is served first: the largest stake, of equal ones the longest waiting."""
+    """Somebody who waits; first in order is the highest rank, of equals the longest waiting."""
 
-    minus_stake: int
+    minus_rank: int
     arrival: int
     turn: asyncio.Future[None] = field(compare=False)
 
 
-class StakeQueue:
-    """So many are served at a time, and so many wait; when it is full, the smallest stake has to go."""
+class RankedQueue:
+    """So many are served at a time, and so many wait; when it is full, the lowest rank has to go."""
 
     def __init__(self, *, served: int, waiting: int) -> None:
         self._free = served
@@ -71,20 +71,20 @@ class StakeQueue:
         return len(self._waiting)
 
     @contextlib.asynccontextmanager
-    async def place(self, stake: int) -> AsyncIterator[None]:
+    async def place(self, rank: int) -> AsyncIterator[None]:
         """Wait for a place and hold it; raises `Refusal` (`queue_full`), also after a while in the queue."""
-        await self._enter(stake)
+        await self._enter(rank)
         try:
             yield
         finally:
             self._leave()
 
-    async def _enter(self, stake: int) -> None:
+    async def _enter(self, rank: int) -> None:
         if self._free:
             self._free -= 1
             return
         self._arrivals += 1
-        newcomer = _Waiter(-stake, self._arrivals, asyncio.get_running_loop().create_future())
+        newcomer = _Waiter(-rank, self._arrivals, asyncio.get_running_loop().create_future())
         bisect.insort(self._waiting, newcomer)
         if len(self._waiting) > self._most_waiting:
             self._turn_away(self._waiting.pop())
@@ -111,5 +111,5 @@ class StakeQueue:
     def _turn_away(self, waiter: _Waiter) -> None:
         if not waiter.turn.done():
             waiter.turn.set_exception(
-                Refusal("queue_full", "Others, with as much stake or more, are served first.", retry_after=1)
+                Refusal("queue_full", "Others, of the same rank or higher, are served first.", retry_after=1)
             )

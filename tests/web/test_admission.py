@@ -1,20 +1,16 @@
-"""Who is served when more ask than can be, and by which view of the subnet."""
+"""Who is served when more ask than can be."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import cast
 
 import pytest
 
-pytest.importorskip("bittensor", reason="needs the extra 'network'")
+pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 
-from veridical.errors import NetworkError
-from veridical.network._metagraph_view import MetagraphView
-from veridical.network.admission import StakeQueue, TokenBuckets
-from veridical.network.chain import Chain, Metagraph
-from veridical.network.protocol import Refusal
+from veridical.web.admission import RankedQueue, TokenBuckets
+from veridical.web.refusals import Refusal
 
 
 class Clock:
@@ -66,19 +62,19 @@ def test_many_callers_do_not_fill_the_memory_nor_empty_a_bucket() -> None:
     assert takes(buckets, "9999", 5) == 1
 
 
-def test_larger_stakes_are_served_first_and_equal_ones_in_order() -> None:
+def test_higher_ranks_are_served_first_and_equal_ones_in_order() -> None:
     served: list[str] = []
 
-    async def visit(queue: StakeQueue, name: str, stake: int) -> None:
+    async def visit(queue: RankedQueue, name: str, rank: int) -> None:
         try:
-            async with queue.place(stake):
+            async with queue.place(rank):
                 served.append(name)
                 await asyncio.sleep(0)
         except Refusal as error:
             served.append(error.code)
 
     async def scenario() -> None:
-        queue = StakeQueue(served=1, waiting=3)
+        queue = RankedQueue(served=1, waiting=3)
         async with queue.place(0):
             visits = [("small", 1), ("first", 5), ("second", 5), ("large", 9), ("late", 1)]
             tasks = [asyncio.create_task(visit(queue, *each)) for each in visits]
@@ -91,12 +87,12 @@ def test_larger_stakes_are_served_first_and_equal_ones_in_order() -> None:
 
 @pytest.mark.parametrize("comes_first", ["the end", "the cancelling"])
 def test_whoever_gives_up_while_its_turn_comes_leaves_its_place_to_the_next(comes_first: str) -> None:
-    async def hold(queue: StakeQueue) -> None:
+    async def hold(queue: RankedQueue) -> None:
         async with queue.place(0):
             pass
 
     async def scenario() -> None:
-        queue = StakeQueue(served=1, waiting=2)
+        queue = RankedQueue(served=1, waiting=2)
         place = queue.place(0)
         await place.__aenter__()
         gives_up, stays = asyncio.create_task(hold(queue)), asyncio.create_task(hold(queue))
@@ -110,42 +106,5 @@ def test_whoever_gives_up_while_its_turn_comes_leaves_its_place_to_the_next(come
         assert gives_up.cancelled() or (await asyncio.gather(gives_up, return_exceptions=True))
         await asyncio.wait_for(hold(queue), 5)
         assert queue.waiting == 0
-
-    asyncio.run(scenario())
-
-
-class FailingChain:
-    """Answers while it is up."""
-
-    is_up = True
-    block = 0
-
-    def metagraph(self) -> Metagraph:
-        if not self.is_up:
-            raise NetworkError("The node is down.", code="unreachable")
-        self.block += 1
-        return Metagraph(1, self.block, ())
-
-
-def test_a_silent_chain_is_bridged_for_ten_minutes() -> None:
-    async def scenario() -> None:
-        clock, chain = Clock(), FailingChain()
-        view = MetagraphView(cast(Chain, chain), seconds=12.0, clock=clock)  # it reads nothing else
-        assert (await view.current()).block == 1
-        clock.now += 11.0
-        assert (await view.current()).block == 1
-        clock.now += 2.0
-        assert (await view.current()).block == 2
-        chain.is_up = False
-        clock.now += 590.0
-        assert (await view.current()).block == 2
-        assert view.age == 590.0
-        clock.now += 20.0
-        with pytest.raises(Refusal) as caught:
-            await view.current()
-        assert (caught.value.code, caught.value.retry_after) == ("no_metagraph", 12.0)
-        chain.is_up = True
-        clock.now += 12.0
-        assert (await view.current()).block == 3
 
     asyncio.run(scenario())
