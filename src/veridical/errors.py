@@ -107,7 +107,7 @@ class NetworkError(VeridicalError):
     Codes: `no_ledger`, `ledger_exists`, `ledger_corrupt`, `ledger_unusable`, `ledger_version`, `ledger_busy`,
     `ledger_clock`, `bad_rules`, `no_wallet`, `bad_wallet`, `no_epoch`, `bad_weights`, `unreachable`,
     `nonces_unusable`, `store_corrupt`, `store_version`, `store_unusable`, `no_media`, `no_miners`,
-    `state_in_use`, `no_history`, and the chain's own in `veridical.network.chain_errors`.
+    `state_in_use`, `no_history`, and the chain's own in `veridical.network.chain.errors`.
     """
 
     code = "network"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from veridical.network.chain.ledger import LocalLedger
 from veridical.network.identity import DevelopmentWallet, development_wallet
-from veridical.network.ledger import LocalLedger
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -32,12 +32,12 @@ from veridical.media import Image
 from veridical.models.bundle import Bundle, write_bundle
 from veridical.models.card import Card, Paper, PixelInput
 from veridical.network.chain import Address, Neuron
+from veridical.network.chain.ledger import LocalLedger
 from veridical.network.client import Answer, ask, open_client
 from veridical.network.identity import DevelopmentWallet, development_wallet
-from veridical.network.ledger import LocalLedger
-from veridical.network.miner import Miner, Rules, miner_app
-from veridical.network.protocol import ChallengeMessage, Modality, NonceStore, sign_reply, sign_request
-from veridical.results import Score, Thresholds
+from veridical.network.miner import Miner, MinerRules, miner_app
+from veridical.network.protocol import ChallengeMessage, NonceStore, sign_reply, sign_request
+from veridical.results import Modality, Score, Thresholds
 from veridical.web import server
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -189,7 +189,7 @@ def run(serving: Serving, ledger: LocalLedger, tmp_path: Path) -> Iterator[Calla
 
         def start(**rules: Any) -> Running:
             nonces = NonceStore(tmp_path / "nonces.sqlite")
-            miner = Miner(lambda: detector, MINER.hotkey, ledger, nonces, Rules(**rules))
+            miner = Miner(lambda: detector, MINER.hotkey, ledger, nonces, MinerRules(**rules))
             stack.callback(nonces.close)
             stack.callback(miner.close)
             return Running(miner, serving(miner_app(miner)), detector)

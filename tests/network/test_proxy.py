@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from veridical.detectors.base import score_of_logits
 from veridical.media import Image
 from veridical.network.chain import Address, CommitReveal, WeightVector
+from veridical.network.chain.ledger import QUICK, LocalLedger
 from veridical.network.identity import DevelopmentWallet, development_wallet
-from veridical.network.ledger import QUICK, LocalLedger
 from veridical.network.miner import Miner, miner_app
 from veridical.network.protocol import NonceStore
 from veridical.network.proxy import Proxy, ProxyRules, best_miners, consensus, proxy_app

@@ -23,11 +23,11 @@ pytest.importorskip("bittensor", reason="needs the extra 'network'")
 from veridical.models.bundle import write_bundle
 from veridical.models.card import Card, Paper, PixelInput
 from veridical.network.chain import RAO
-from veridical.network.history import History, IntentState
+from veridical.network.chain.ledger import QUICK, LocalLedger
 from veridical.network.identity import Wallet, WalletName, create_wallet
-from veridical.network.ledger import QUICK, LocalLedger
-from veridical.network.scoring import Scoring
-from veridical.network.settlement import settle
+from veridical.network.validator.history import History, IntentState
+from veridical.network.validator.scoring import Scoring
+from veridical.network.validator.settlement import settle
 
 # Of 20 pictures, in how many the colour agrees with the label: that is the skill of who looks at it alone.
 AGREES = {"red": 20, "green": 17, "blue": 13}

@@ -25,9 +25,9 @@ def replay(history: Path, rule: str, as_json: bool) -> None:
     from veridical.cli._printing import print_json, print_table
 
     with needs_extra("network", "histories"):
-        from veridical.network.history import History
-        from veridical.network.scoring import Scoring
-        from veridical.network.settlement import settle
+        from veridical.network.validator.history import History
+        from veridical.network.validator.scoring import Scoring
+        from veridical.network.validator.settlement import settle
 
     if not history.is_file():
         raise NetworkError(f"There is no history at {history}.", code="no_history")

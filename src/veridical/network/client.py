@@ -18,7 +18,7 @@ from veridical.network.identity import Signer
 from veridical.network.protocol import (
     MOST_REPLY_BYTES,
     ChallengeMessage,
-    Reply,
+    MinerReply,
     sign_request,
     verify_reply,
 )
@@ -91,7 +91,7 @@ class _NoAnswerError(Exception):
 
 async def _exchange(
     client: Client, signer: Signer, neuron: Neuron, challenge: ChallengeMessage, body: bytes
-) -> Reply:
+) -> MinerReply:
     address = _reachable(neuron.address, local=client.local)
     signed = sign_request(signer, challenge, body, receiver=neuron.hotkey)
     status, headers, content = await _post(client, f"http://{address}{challenge.target}", signed, body)

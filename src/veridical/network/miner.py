@@ -20,18 +20,19 @@ from veridical.analysis import judge
 from veridical.detectors import Detector
 from veridical.errors import ModelError
 from veridical.network.chain import Chain
+from veridical.network.chain.metagraph_view import MetagraphView
 from veridical.network.identity import Signer
-from veridical.network.metagraph_view import MetagraphView
 from veridical.network.protocol import (
     DETECT_PATH,
     INFO_PATH,
+    MOST_BYTES,
+    MOST_SECONDS,
     ChallengeMessage,
-    Modality,
-    Reply,
+    MinerReply,
     sign_reply,
     verify_request,
 )
-from veridical.results import ModelInfo, Report
+from veridical.results import Modality, ModelInfo, Report
 from veridical.web.admission import RankedQueue, TokenBuckets
 from veridical.web.bodies import read_body
 from veridical.web.metrics import ANSWERED, CodeCounter
@@ -42,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rules:
+class MinerRules:
     """Whom a miner serves, and how many.
 
     Callers must be registered with a permit and at least `minimum_stake` rao, unless `allow_unregistered`;
@@ -76,7 +77,7 @@ class Miner:
         signer: Signer,
         chain: Chain,
         nonces: NonceStore,
-        rules: Rules = Rules(),
+        rules: MinerRules = MinerRules(),
     ) -> None:
         self.registry = registry = CollectorRegistry()
         self.counts = CodeCounter(registry, "veridical_requests_total", "Requests by what became of them.")
@@ -136,7 +137,7 @@ class Miner:
                 "hotkey": self._signer.ss58_address,
                 "modalities": self.modalities,
                 "limits": {
-                    modality: {"bytes": modality.most_bytes, "seconds": modality.most_seconds}
+                    modality: {"bytes": MOST_BYTES[modality], "seconds": MOST_SECONDS[modality]}
                     for modality in self.modalities
                 },
                 "model": ModelInfo(detector.name, detector.version, detector.sha256),
@@ -171,7 +172,7 @@ class Miner:
         self._uploading += 1
         try:
             return await read_body(
-                request, most_bytes=challenge.modality.most_bytes, seconds=challenge.deadline_ms / 1e3
+                request, most_bytes=MOST_BYTES[challenge.modality], seconds=challenge.deadline_ms / 1e3
             )
         finally:
             self._uploading -= 1
@@ -217,10 +218,12 @@ def miner_app(miner: Miner) -> FastAPI:
     return app
 
 
-def _reply(challenge: ChallengeMessage, body: bytes, nonce: str, report: Report, latency_ms: float) -> Reply:
+def _reply(
+    challenge: ChallengeMessage, body: bytes, nonce: str, report: Report, latency_ms: float
+) -> MinerReply:
     assert report.probability is not None  # a report without an error has all three
     assert report.model is not None
-    return Reply(
+    return MinerReply(
         challenge=challenge.challenge,
         body_sha256=hashlib.sha256(body).hexdigest(),
         request_nonce=nonce,

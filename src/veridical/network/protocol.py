@@ -2,8 +2,8 @@
 
 A challenge is `POST /v1/detect?challenge=HEX&modality=image&deadline_ms=10000` with the file itself as body.
 It is signed by the rules of Bittensor's `btauth/1`: over method, path with query, hash of the body, a nonce
-that is the time in nanoseconds, sender and receiver. The answer, a `Reply` in JSON, is signed in the same way
-with the method `RESPONSE`; it names the challenge, the hash of the file and the nonce of the request, so that
+that is the time in nanoseconds, sender and receiver. The answer, a `MinerReply` in JSON, is signed in the same
+way with the method `RESPONSE`; it names the challenge, the hash of the file and the nonce of the request, so that
 it can stand for no other. A request that is refused is answered with a `Refusal`, unsigned.
 
 Needs the extra `network`.
@@ -19,7 +19,6 @@ import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import cast
 
@@ -30,7 +29,7 @@ from bittensor import http_auth
 from veridical.errors import NetworkError
 from veridical.media.limits import MIB
 from veridical.network.identity import Signer
-from veridical.results import ModelInfo, Verdict
+from veridical.results import Modality, ModelInfo, Verdict
 from veridical.web.refusals import Refusal
 
 DETECT_PATH = "/v1/detect"
@@ -43,22 +42,9 @@ MOST_SKEW = http_auth.DEFAULT_ALLOWED_SKEW
 MOST_REPLY_BYTES = 4096
 
 
-class Modality(StrEnum):
-    """What kind of media a challenge is."""
-
-    IMAGE = "image"
-    VIDEO = "video"
-
-    @property
-    def most_bytes(self) -> int:
-        """The largest file that is sent."""
-        return {Modality.IMAGE: 8 * MIB, Modality.VIDEO: 32 * MIB}[self]
-
-    @property
-    def most_seconds(self) -> float:
-        """The longest that an answer is waited for."""
-        return {Modality.IMAGE: 10.0, Modality.VIDEO: 30.0}[self]
-
+# The largest file of a modality that is sent, and the longest that an answer to it is waited for, seconds.
+MOST_BYTES = {Modality.IMAGE: 8 * MIB, Modality.VIDEO: 32 * MIB}
+MOST_SECONDS = {Modality.IMAGE: 10.0, Modality.VIDEO: 30.0}
 
 _OF_AUTH: Mapping[type[http_auth.AuthError], str] = {
     http_auth.MalformedAuth: "malformed_auth",
@@ -94,14 +80,14 @@ class ChallengeMessage:
         if fields["modality"] not in set(Modality):
             raise Refusal("unsupported_modality", "The modality is neither image nor video.")
         modality = Modality(fields["modality"])
-        most = round(modality.most_seconds * 1000)
+        most = round(MOST_SECONDS[modality] * 1000)
         if not _MILLISECONDS.fullmatch(fields["deadline_ms"]) or int(fields["deadline_ms"]) > most:
             raise Refusal("malformed_request", f"The deadline_ms is no whole number from 1 to {most}.")
         return cls(fields["challenge"], modality, int(fields["deadline_ms"]))
 
 
 @dataclass(frozen=True)
-class Reply:
+class MinerReply:
     """A miner's answer: `p` is its probability of fake, in [0, 1]; `request_nonce` is decimal."""
 
     challenge: str
@@ -197,7 +183,7 @@ def verify_reply(
     request: Mapping[str, str],
     message: ChallengeMessage,
     body_sha256: str,
-) -> Reply:
+) -> MinerReply:
     """The answer to the request with these headers; raises `Refusal`.
 
     `malformed_request` is an answer that is not of the right form, `wrong_receiver` one to another request or
@@ -292,9 +278,9 @@ def _fields(query: str) -> dict[str, str]:
     return dict(pairs)
 
 
-def _decode_reply(content: bytes) -> Reply:
+def _decode_reply(content: bytes) -> MinerReply:
     try:
-        reply = msgspec.json.decode(content, type=Reply)
+        reply = msgspec.json.decode(content, type=MinerReply)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal("malformed_request", f"The answer cannot be read: {error}.") from error
     if not 0.0 <= reply.p <= 1.0:  # also false for NaN

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from veridical.network.chain import Chain, Metagraph, Neuron
+from veridical.network.chain.metagraph_view import MetagraphView
 from veridical.network.client import Answer, Client, ask, open_client
 from veridical.network.identity import Signer
-from veridical.network.metagraph_view import MetagraphView
-from veridical.network.protocol import DETECT_PATH, ChallengeMessage, Modality
-from veridical.results import Verdict
+from veridical.network.protocol import DETECT_PATH, MOST_BYTES, MOST_SECONDS, ChallengeMessage
+from veridical.results import Modality, Verdict
 from veridical.web.admission import TokenBuckets
 from veridical.web.api_keys import ApiKeys
 from veridical.web.bodies import read_file
@@ -129,15 +129,15 @@ class Proxy:
         self._buckets.take(await self._client_of(request))
         is_rich = _flag(request, "rich")
         modality = _modality(request)
-        file = await read_file(request, most_bytes=modality.most_bytes, seconds=modality.most_seconds)
+        file = await read_file(request, most_bytes=MOST_BYTES[modality], seconds=MOST_SECONDS[modality])
         graph = await self._view.current()
         miners = best_miners(graph, count=self._rules.miners, without=self._signer.ss58_address)
         challenge = ChallengeMessage(
-            secrets.token_hex(16), modality, deadline_ms=round(modality.most_seconds * 1000)
+            secrets.token_hex(16), modality, deadline_ms=round(MOST_SECONDS[modality] * 1000)
         )
         answers = await asyncio.gather(
             *(
-                ask(self._client, self._signer, miner, challenge, file, timeout=modality.most_seconds)
+                ask(self._client, self._signer, miner, challenge, file, timeout=MOST_SECONDS[modality])
                 for miner in miners
             )
         )

@@ -41,7 +41,7 @@ class NoWeightsError(VeridicalError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class LabelledAnswer:
     """One miner's answer to one closed challenge; `score` is None if none came in time."""
 
     label: int
@@ -136,7 +136,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def reward(outcomes: Sequence[Outcome], scoring: Scoring) -> float:
+def reward(outcomes: Sequence[LabelledAnswer], scoring: Scoring) -> float:
     """What the newest outcomes of one miner in one modality are worth now, in [0, 1].
 
     An invalid last answer is worth nothing now, besides being wrong in the window.

@@ -29,7 +29,7 @@ _SHARE_BITS = 40
 
 
 @dataclass(frozen=True)
-class Rules:
+class YumaRules:
     """The hyperparameters of an epoch, as fractions.
 
     `kappa`: majority of stake that consensus needs. `bonds_moving_average`: how much of a bond stays from one
@@ -92,7 +92,7 @@ class Epoch:
     bonds: Floats
 
 
-def run_epoch(subnet: Subnet, rules: Rules) -> Epoch:
+def run_epoch(subnet: Subnet, rules: YumaRules) -> Epoch:
     """One epoch of a subnet."""
     active = subnet.last_update + rules.activity_cutoff >= subnet.block
     stake = _normalise(_counted_stake(subnet, rules))
@@ -188,7 +188,7 @@ def to_u16(proportions: Floats) -> Integers:
     return np.floor(np.clip(proportions, 0.0, 1.0) * U16_MAX + 1e-7).astype(np.int64)
 
 
-def _counted_stake(subnet: Subnet, rules: Rules) -> Floats:
+def _counted_stake(subnet: Subnet, rules: YumaRules) -> Floats:
     enough = subnet.stake >= rules.stake_threshold
     return np.where(_with_owner(enough, subnet.owner), subnet.stake, 0).astype(np.float64)
 
@@ -208,13 +208,15 @@ def _largest(stake: Floats, count: int) -> Booleans:
     return chosen & (stake > 0)
 
 
-def _bonds_classic(bond_weights: Floats, active_stake: Floats, old: Floats, rules: Rules) -> Floats:
+def _bonds_classic(bond_weights: Floats, active_stake: Floats, old: Floats, rules: YumaRules) -> Floats:
     alpha = 1 - rules.bonds_moving_average
     change = _normalise_columns(active_stake[:, None] * bond_weights)
     return _normalise_columns(alpha * change + (1 - alpha) * _normalise_columns(old))
 
 
-def _bonds_yuma3(bond_weights: Floats, entries: Booleans, old: Floats, agreed: Floats, rules: Rules) -> Floats:
+def _bonds_yuma3(
+    bond_weights: Floats, entries: Booleans, old: Floats, agreed: Floats, rules: YumaRules
+) -> Floats:
     if not (rules.liquid_alpha and agreed.any()):
         alpha = 1 - rules.bonds_moving_average
         return np.clip(alpha * bond_weights + (1 - alpha) * old, 0.0, 1.0)
@@ -223,7 +225,7 @@ def _bonds_yuma3(bond_weights: Floats, entries: Booleans, old: Floats, agreed: F
     return np.where(entries, np.clip(liquid * bond_weights + (1 - liquid) * old, 0.0, 1.0), 0.0)
 
 
-def _liquid_alpha(bond_weights: Floats, old: Floats, agreed: Floats, rules: Rules) -> Floats:
+def _liquid_alpha(bond_weights: Floats, old: Floats, agreed: Floats, rules: YumaRules) -> Floats:
     """How fast each bond moves: the faster, the farther a weight is above consensus or beneath its bond."""
     buying = np.clip(bond_weights - agreed, 0.0, 1.0)
     selling = np.clip(old - bond_weights, 0.0, 1.0)

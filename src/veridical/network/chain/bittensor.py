@@ -21,7 +21,7 @@ from veridical.network.chain import (
     Neuron,
     WeightVector,
 )
-from veridical.network.chain_errors import (
+from veridical.network.chain.errors import (
     ChainError,
     CommitRevealDisabled,
     HotKeyNotRegisteredInSubNet,

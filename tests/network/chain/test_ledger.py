@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from veridical.errors import NetworkError
-from veridical.network import chain_errors as refused
-from veridical.network._operations import sign_operation, sign_ownership
 from veridical.network.chain import RAO, Address, CommitReveal, Hyperparameters, WeightVector
+from veridical.network.chain import errors as refused
+from veridical.network.chain._operations import sign_operation, sign_ownership
+from veridical.network.chain.ledger import QUICK, LocalLedger
 from veridical.network.identity import DevelopmentWallet
-from veridical.network.ledger import QUICK, LocalLedger
 
 MakeWallet = Callable[[str], DevelopmentWallet]
 

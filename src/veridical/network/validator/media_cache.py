@@ -22,8 +22,8 @@ import PIL.Image
 
 from veridical.data.perturbations import Pixels
 from veridical.errors import ModelError, NetworkError, VeridicalError
-from veridical.network._store import open_store, transaction
-from veridical.network.offers import Offer
+from veridical.network.validator._store import open_store, transaction
+from veridical.network.validator.offers import Offer
 from veridical.results import Label
 
 _APPLICATION = 0x766D6564  # "vmed"
@@ -65,7 +65,7 @@ class Pool(StrEnum):
 
 
 @dataclass(frozen=True)
-class Limits:
+class CacheLimits:
     """`megabytes` on disk, `ready` pictures of each label to keep ready, how often one is sent (`uses`), the
     least short side in pixels, and the share of new pictures that become `private`."""
 
@@ -94,7 +94,7 @@ class MediaCache:
     `rng` is secret where it matters: `random.SystemRandom()`.
     """
 
-    def __init__(self, folder: Path, limits: Limits, rng: random.Random) -> None:
+    def __init__(self, folder: Path, limits: CacheLimits, rng: random.Random) -> None:
         self.limits = limits
         # The labels of which there is nothing left that could refill it.
         self.dry: set[Label] = set()

@@ -12,16 +12,16 @@ import pytest
 
 from veridical.errors import NetworkError
 from veridical.network.chain import WeightVector
-from veridical.network.challenges import Challenge
-from veridical.network.media_cache import Pool
+from veridical.network.validator.challenges import Challenge
+from veridical.network.validator.media_cache import Pool
 from veridical.results import Label
 
 pytest.importorskip("bittensor_core", reason="needs the extra 'network'")
 
 from veridical.network.client import Answer
-from veridical.network.history import History, Intent, IntentState
-from veridical.network.scoring import Scoring
-from veridical.network.settlement import settle
+from veridical.network.validator.history import History, Intent, IntentState
+from veridical.network.validator.scoring import Scoring
+from veridical.network.validator.settlement import settle
 
 SETTINGS = Scoring(window=12, minimum=4, decay=0.1)
 DAY = 86_400.0

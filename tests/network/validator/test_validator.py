@@ -17,30 +17,30 @@ import pytest
 
 from veridical.errors import NetworkError
 from veridical.network.chain import RAO, Address, Chain, CommitReveal, Neuron
+from veridical.network.chain.ledger import QUICK, LocalLedger
 from veridical.network.identity import DevelopmentWallet
-from veridical.network.ledger import QUICK, LocalLedger
 from veridical.results import Label
 
 pytest.importorskip("bittensor_core", reason="needs the extra 'network'")
 
 from veridical.media import open_media
-from veridical.network import validator as validating
-from veridical.network.challenges import Recipe
 from veridical.network.client import Answer
-from veridical.network.history import History, IntentState
-from veridical.network.media_cache import Limits, MediaCache
-from veridical.network.offers import Offer
 from veridical.network.protocol import ChallengeMessage
-from veridical.network.scoring import NoWeightsError, Scoring
-from veridical.network.settlement import settle
-from veridical.network.validator import Settings, Validator, run
+from veridical.network.validator import loop as validating
+from veridical.network.validator.challenges import ChallengeRecipe
+from veridical.network.validator.history import History, IntentState
+from veridical.network.validator.loop import Validator, ValidatorSettings, run
+from veridical.network.validator.media_cache import CacheLimits, MediaCache
+from veridical.network.validator.offers import Offer
+from veridical.network.validator.scoring import NoWeightsError, Scoring
+from veridical.network.validator.settlement import settle
 
 MakeWallet = Callable[[str], DevelopmentWallet]
 Oracle = Callable[[str, bytes], Answer]
 
-SETTINGS = Settings(
+SETTINGS = ValidatorSettings(
     scoring=Scoring(minimum=4, decay=0.2),
-    recipe=Recipe(side=64, variants=0),
+    recipe=ChallengeRecipe(side=64, variants=0),
     sample_size=3,
     least_rounds=3,
 )
@@ -97,7 +97,7 @@ def start(tmp_path: Path, subnet: LocalLedger, wallet: MakeWallet) -> Iterator[C
     opened: list[History | MediaCache] = []
 
     def make(
-        settings: Settings = SETTINGS,
+        settings: ValidatorSettings = SETTINGS,
         *,
         chain: Chain | None = None,
         miners: dict[str, Callable[[bytes], float | None]] | None = None,
@@ -108,7 +108,7 @@ def start(tmp_path: Path, subnet: LocalLedger, wallet: MakeWallet) -> Iterator[C
             each.close()
         opened[:] = [
             History(tmp_path / state / "history.sqlite", clock=clock),
-            MediaCache(tmp_path / state, Limits(least_side=64, private=0, ready=99), random.Random(0)),
+            MediaCache(tmp_path / state, CacheLimits(least_side=64, private=0, ready=99), random.Random(0)),
         ]
         history, cache = opened
         assert isinstance(history, History)
@@ -282,7 +282,7 @@ def test_one_model_behind_two_hotkeys_has_one_reward(start: Start, wallet: MakeW
 
 
 def test_answers_that_are_passed_on_are_seen_by_variants(start: Start, wallet: MakeWallet) -> None:
-    settings = dataclasses.replace(SETTINGS, recipe=Recipe(side=64, variants=1))
+    settings = dataclasses.replace(SETTINGS, recipe=ChallengeRecipe(side=64, variants=1))
     same_model = start(settings, miners={"fair": MINERS["good"]})
     for _ in range(20):
         same_model.round()
@@ -413,7 +413,7 @@ me = wallet("validator").hotkey.ss58_address
 def go(folder, kill_at):
     ledger = LocalLedger(folder / "ledger")
     history = History(folder / "state" / "history.sqlite", clock=lambda: 1000.0)
-    cache = MediaCache(folder / "state", Limits(least_side=64, private=0), random.Random(0))
+    cache = MediaCache(folder / "state", CacheLimits(least_side=64, private=0), random.Random(0))
     seen, last = 0, ""
     def count(statement):
         nonlocal seen, last

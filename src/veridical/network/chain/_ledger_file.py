@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from veridical.errors import NetworkError
-from veridical.network._sqlite import all_or_nothing
 from veridical.network.chain import CommitReveal, Hyperparameters
+from veridical.network.sqlite import all_or_nothing
 
 # "vled" and a version: told apart from other SQLite files, and from a future kind of ledger.
 _APPLICATION = 0x766C6564

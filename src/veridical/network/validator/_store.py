@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from veridical.errors import NetworkError
-from veridical.network._sqlite import all_or_nothing
+from veridical.network.sqlite import all_or_nothing
 
 _VERSION = 1
 _BUSY_SECONDS = 30

@@ -6,9 +6,8 @@ import sqlite3
 
 import numpy as np
 
-from veridical.network import yuma
-from veridical.network._ledger_file import SubnetRow
-from veridical.network.chain import U16_MAX, CommitReveal, Hyperparameters
+from veridical.network.chain import U16_MAX, CommitReveal, Hyperparameters, yuma
+from veridical.network.chain._ledger_file import SubnetRow
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -30,8 +29,8 @@ def run_epoch(connection: sqlite3.Connection, subnet: SubnetRow, block: int) -> 
     connection.execute("UPDATE subnet SET epoch = epoch + 1, block = ?, last_epoch_block = ?", [block, block])
 
 
-def _rules(chosen: Hyperparameters) -> yuma.Rules:
-    return yuma.Rules(
+def _rules(chosen: Hyperparameters) -> yuma.YumaRules:
+    return yuma.YumaRules(
         kappa=chosen.kappa / U16_MAX,
         bonds_moving_average=chosen.bonds_moving_avg / 1_000_000,
         bonds_penalty=chosen.bonds_penalty / U16_MAX,

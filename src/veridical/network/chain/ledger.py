@@ -22,17 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from veridical.errors import NetworkError
-from veridical.network._ledger_calls import CALLS, Caller, perform
-from veridical.network._ledger_epoch import run_epoch
-from veridical.network._ledger_file import (
-    SubnetRow,
-    create_file,
-    open_file,
-    read_subnet,
-    snapshot,
-    transaction,
-)
-from veridical.network._operations import Operation, sign_operation, sign_ownership
 from veridical.network.chain import (
     OPEN_COMMITS,
     RAO,
@@ -45,7 +34,18 @@ from veridical.network.chain import (
     Neuron,
     WeightVector,
 )
-from veridical.network.chain_errors import BadProof, Stale, SubnetNotExists
+from veridical.network.chain._ledger_calls import CALLS, Caller, perform
+from veridical.network.chain._ledger_epoch import run_epoch
+from veridical.network.chain._ledger_file import (
+    SubnetRow,
+    create_file,
+    open_file,
+    read_subnet,
+    snapshot,
+    transaction,
+)
+from veridical.network.chain._operations import Operation, sign_operation, sign_ownership
+from veridical.network.chain.errors import BadProof, Stale, SubnetNotExists
 from veridical.network.identity import Wallet, coldkey_of
 
 _FIRST_BLOCK = 1

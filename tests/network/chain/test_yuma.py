@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from veridical.network.yuma import Epoch, Rules, Subnet, consensus, run_epoch, split_emission, to_u16
+from veridical.network.chain.yuma import Epoch, Subnet, YumaRules, consensus, run_epoch, split_emission, to_u16
 
 BILLION = 1_000_000_000
 
@@ -37,7 +37,7 @@ class Replay:
     """A subnet on which the chain's tests are replayed: bonds and permits go from one epoch to the next."""
 
     subnet: Subnet
-    rules: Rules
+    rules: YumaRules
 
     def set_weights(self, uid: int, targets: Sequence[int], values: Sequence[int]) -> None:
         weights, entries = self.subnet.weights.copy(), self.subnet.entries.copy()
@@ -66,7 +66,7 @@ def u16_bonds(replay: Replay) -> np.ndarray:
 
 
 def test_bonds() -> None:
-    replay = Replay(new_subnet([1, 2, 3, 4, 0, 0, 0, 0]), Rules(max_validators=8))
+    replay = Replay(new_subnet([1, 2, 3, 4, 0, 0, 0, 0]), YumaRules(max_validators=8))
     replay.run()
     replay.go_to(1)
     for uid in range(4):
@@ -109,7 +109,7 @@ def test_bonds() -> None:
 
 
 def test_active_stake() -> None:
-    replay = Replay(new_subnet([1, 1, 1, 1]), Rules(max_validators=4))
+    replay = Replay(new_subnet([1, 1, 1, 1]), YumaRules(max_validators=4))
     replay.run()
     replay.go_to(1)
     for uid in (0, 1):
@@ -135,7 +135,7 @@ def test_active_stake() -> None:
 
 
 def test_outdated_weights() -> None:
-    replay = Replay(new_subnet([1, 1, 1, 1]), Rules(max_validators=4))
+    replay = Replay(new_subnet([1, 1, 1, 1]), YumaRules(max_validators=4))
     replay.run()
     replay.go_to(1)
     for uid in (0, 1):
@@ -166,7 +166,7 @@ def test_outdated_weights() -> None:
 
 
 def test_self_weights_only_pay_by_stake() -> None:
-    replay = Replay(new_subnet([100] * 10), Rules(max_validators=10))
+    replay = Replay(new_subnet([100] * 10), YumaRules(max_validators=10))
     replay.go_to(1)
     for uid in range(10):
         replay.set_weights(uid, [uid], [65535])
@@ -176,7 +176,7 @@ def test_self_weights_only_pay_by_stake() -> None:
     assert split_emission(epoch, BILLION) == ([0] * 10, [100_000_000] * 10)
 
 
-YUMA3 = Rules(
+YUMA3 = YumaRules(
     bonds_moving_average=0.975,
     bonds_penalty=0.0,
     max_validators=3,
@@ -194,7 +194,7 @@ SWITCH = [[FIRST] * 3, [FIRST] * 3, [FIRST, FIRST, SECOND], [FIRST] * 3, [FIRST]
 HALF = 32767
 
 # Name: rules, stake, weights of validators A, B, C epoch by epoch (the last stay), dividends, bonds.
-Scenario = tuple[Rules, list[int], list[list[list[int]]], list[list[float]], list[list[list[float]]]]
+Scenario = tuple[YumaRules, list[int], list[list[list[int]]], list[list[float]], list[list[list[float]]]]
 SCENARIOS: dict[str, Scenario] = {
     "kappa moves first": (
         YUMA3,
@@ -408,7 +408,7 @@ def test_an_absent_weight_loses_its_liquid_bond_and_a_zero_one_keeps_it() -> Non
 
 
 def test_a_permit_goes_to_the_largest_stakes_and_counts_from_the_next_epoch() -> None:
-    replay = Replay(new_subnet([5, 30, 20, 0]), Rules(max_validators=2))
+    replay = Replay(new_subnet([5, 30, 20, 0]), YumaRules(max_validators=2))
     replay.go_to(1)
     replay.set_weights(0, [3], [65535])
     epoch = replay.run()
@@ -422,7 +422,7 @@ def test_a_permit_goes_to_the_largest_stakes_and_counts_from_the_next_epoch() ->
 
 def test_the_owner_validates_without_stake_and_may_weight_itself() -> None:
     subnet = replace(new_subnet([0, 10, 0]), owner=1, permit=np.zeros(3, np.bool_))
-    replay = Replay(subnet, Rules(max_validators=0, stake_threshold=100))
+    replay = Replay(subnet, YumaRules(max_validators=0, stake_threshold=100))
     replay.go_to(1)
     replay.set_weights(1, [1, 2], [65535, 65535])
     epoch = replay.run()
@@ -432,7 +432,7 @@ def test_the_owner_validates_without_stake_and_may_weight_itself() -> None:
 
 def test_weights_committed_before_a_registration_are_not_inherited() -> None:
     subnet = replace(new_subnet([10, 0, 0]), registered=np.array([0, 0, 7]), block=9)
-    replay = Replay(subnet, Rules())
+    replay = Replay(subnet, YumaRules())
     replay.set_weights(0, [1, 2], [65535, 65535])
     assert_allclose(run_epoch(replay.subnet, replay.rules).incentive, [0, 0.5, 0.5])
     late = np.iinfo(np.int64).max
@@ -481,12 +481,12 @@ def subnets(draw: st.DrawFn) -> Subnet:
     )
 
 
-all_rules = st.sampled_from([Rules(), YUMA3, replace(YUMA3, liquid_alpha=False, bonds_penalty=1.0)])
+all_rules = st.sampled_from([YumaRules(), YUMA3, replace(YUMA3, liquid_alpha=False, bonds_penalty=1.0)])
 
 
 @settings(max_examples=60, deadline=None)
 @given(subnets(), all_rules)
-def test_shares_sum_to_one_or_nothing_and_emission_sums_up_exactly(subnet: Subnet, rules: Rules) -> None:
+def test_shares_sum_to_one_or_nothing_and_emission_sums_up_exactly(subnet: Subnet, rules: YumaRules) -> None:
     epoch = run_epoch(subnet, rules)
     for vector in (epoch.incentive, epoch.dividends, epoch.active_stake):
         assert vector.sum() == pytest.approx(1) or not vector.any()
@@ -499,7 +499,7 @@ def test_shares_sum_to_one_or_nothing_and_emission_sums_up_exactly(subnet: Subne
 
 @settings(max_examples=60, deadline=None)
 @given(subnets(), all_rules)
-def test_nobody_gains_by_another_uid(subnet: Subnet, rules: Rules) -> None:
+def test_nobody_gains_by_another_uid(subnet: Subnet, rules: YumaRules) -> None:
     n = len(subnet.stake)
     # Distinct stakes: of equal ones the higher uid gets the last permit.
     subnet = replace(subnet, stake=subnet.stake * n + np.arange(n))
@@ -516,7 +516,7 @@ def test_nobody_gains_by_another_uid(subnet: Subnet, rules: Rules) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(subnets(), all_rules)
-def test_weights_without_stake_change_nothing(subnet: Subnet, rules: Rules) -> None:
+def test_weights_without_stake_change_nothing(subnet: Subnet, rules: YumaRules) -> None:
     stake = subnet.stake.copy()
     stake[0] = 0
     subnet = replace(subnet, stake=stake)

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from veridical.network._store import open_store, transaction
 from veridical.network.chain import WeightVector
-from veridical.network.challenges import Challenge
 from veridical.network.client import Answer
-from veridical.network.scoring import Outcome, Scoring
-from veridical.network.settlement import ClosedChallenge, Standing
+from veridical.network.validator._store import open_store, transaction
+from veridical.network.validator.challenges import Challenge
+from veridical.network.validator.scoring import LabelledAnswer, Scoring
+from veridical.network.validator.settlement import ClosedChallenge, Standing
 
 _APPLICATION = 0x76686973  # "vhis"
 
@@ -321,7 +321,7 @@ class History:
     def _since(self) -> dict[str, int]:
         return dict(tuple(row) for row in self._connection.execute("SELECT hotkey, since FROM scores"))
 
-    def _outcomes(self, hotkey: str, settings: Scoring) -> dict[str, list[Outcome]]:
+    def _outcomes(self, hotkey: str, settings: Scoring) -> dict[str, list[LabelledAnswer]]:
         """The newest outcomes of a hotkey in each modality, as many as can count."""
         modalities = self._connection.execute(
             "SELECT DISTINCT modality FROM challenges JOIN answers ON number = challenge "
@@ -330,7 +330,7 @@ class History:
         ).fetchall()
         return {
             modality: [
-                Outcome(row["label"], row["score"])
+                LabelledAnswer(row["label"], row["score"])
                 for row in self._connection.execute(
                     "SELECT label, score FROM answers JOIN challenges ON number = challenge "
                     "WHERE hotkey = ? AND modality = ? AND state = 'closed' ORDER BY number DESC LIMIT ?",

@@ -18,14 +18,14 @@ from veridical.results import Label
 pytest.importorskip("bittensor_core", reason="needs the extra 'network'")
 
 from veridical.network.chain import Chain, Metagraph, Neuron
-from veridical.network.challenges import Challenge
 from veridical.network.client import Answer
-from veridical.network.history import History
 from veridical.network.identity import development_wallet
-from veridical.network.media_cache import Pool
-from veridical.network.scoring import RULES, NoWeightsError, Scoring
-from veridical.network.settlement import ClosedChallenge, Settlement, settle
-from veridical.network.validator import Settings, Validator
+from veridical.network.validator.challenges import Challenge
+from veridical.network.validator.history import History
+from veridical.network.validator.loop import Validator, ValidatorSettings
+from veridical.network.validator.media_cache import Pool
+from veridical.network.validator.scoring import RULES, NoWeightsError, Scoring
+from veridical.network.validator.settlement import ClosedChallenge, Settlement, settle
 
 HOTKEYS = tuple("abcdefg")
 WALLET = development_wallet("//validator")
@@ -137,7 +137,7 @@ def started(chain: Registry, history: History, scoring: Scoring) -> Validator:
         cache=cast(Any, None),
         history=history,
         ask=cast(Any, None),
-        settings=Settings(scoring=scoring),
+        settings=ValidatorSettings(scoring=scoring),
         rng=random.Random(0),
     )
 

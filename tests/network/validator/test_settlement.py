@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from veridical.network import scoring
-from veridical.network.scoring import Outcome, Scoring
-from veridical.network.settlement import ClosedChallenge, Standing, settle, settle_epochs
+from veridical.network.validator import scoring
+from veridical.network.validator.scoring import LabelledAnswer, Scoring
+from veridical.network.validator.settlement import ClosedChallenge, Standing, settle, settle_epochs
 
 SETTINGS = Scoring(minimum=5)
 
@@ -27,10 +27,10 @@ def history(epochs: int, skills: dict[str, float], *, seed: int = 0) -> list[Clo
 def test_it_is_the_fold_of_the_scoring_functions() -> None:
     closed = history(6, {"a": 0.9, "b": 0.6})
     scores: dict[str, float] = {}
-    outcomes: dict[str, list[Outcome]] = {"a": [], "b": []}
+    outcomes: dict[str, list[LabelledAnswer]] = {"a": [], "b": []}
     for challenge in closed:
         for name, answer in challenge.answers.items():
-            outcomes[name].append(Outcome(challenge.label, answer))
+            outcomes[name].append(LabelledAnswer(challenge.label, answer))
         rewards = {name: scoring.reward(own, SETTINGS) for name, own in outcomes.items()}
         scores = scoring.moved(scores, rewards, SETTINGS.decay)
     settled = dict(settle_epochs(closed, SETTINGS))

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from veridical.errors import NetworkError
-from veridical.network import chain_errors as refused
-from veridical.network.bittensor import BittensorChain
 from veridical.network.chain import RAO, Address, CommitReveal, WeightVector
+from veridical.network.chain import errors as refused
+from veridical.network.chain.bittensor import BittensorChain
 from veridical.network.identity import development_wallet
 
 bittensor = pytest.importorskip("bittensor", reason="needs the extra 'network'")

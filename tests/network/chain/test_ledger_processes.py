@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from veridical.network.chain import RAO
+from veridical.network.chain.ledger import LocalLedger
 from veridical.network.identity import DevelopmentWallet
-from veridical.network.ledger import LocalLedger
 
 MakeWallet = Callable[[str], DevelopmentWallet]
 
@@ -25,7 +25,7 @@ import os, signal, sys
 from pathlib import Path
 from veridical.network.chain import RAO, WeightVector
 from veridical.network.identity import development_wallet
-from veridical.network.ledger import LocalLedger
+from veridical.network.chain.ledger import LocalLedger
 
 path, what = Path(sys.argv[1]), sys.argv[2]
 validator, miner, newcomer = [development_wallet(f"//{name}") for name in ("validator", "miner", "newcomer")]
@@ -84,7 +84,7 @@ REGISTERS_AND_ADVANCES = """
 import sys
 from pathlib import Path
 from veridical.network.identity import development_wallet
-from veridical.network.ledger import LocalLedger
+from veridical.network.chain.ledger import LocalLedger
 
 with LocalLedger(Path(sys.argv[1])) as ledger:
     for number in range(8):
@@ -154,7 +154,7 @@ def test_a_process_that_dies_in_a_transaction_does_not_hold_up_the_others(
     script = """
 import os, sys
 from pathlib import Path
-from veridical.network.ledger import LocalLedger
+from veridical.network.chain.ledger import LocalLedger
 connection = LocalLedger(Path(sys.argv[1]))._connection
 connection.execute("BEGIN IMMEDIATE")
 connection.execute("UPDATE subnet SET block = 999")

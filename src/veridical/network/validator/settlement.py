@@ -11,8 +11,8 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from veridical.network import scoring
-from veridical.network.scoring import NoWeightsError, Outcome, Scoring
+from veridical.network.validator import scoring
+from veridical.network.validator.scoring import LabelledAnswer, NoWeightsError, Scoring
 
 # Hotkey to answer, None where none came in time.
 Answered = Mapping[str, float | None]
@@ -87,7 +87,7 @@ class Standing:
     scores: dict[str, float] = field(default_factory=dict)
     since: dict[str, int] = field(default_factory=dict)
     rounds: int = 0
-    outcomes: dict[str, dict[str, list[Outcome]]] = field(default_factory=dict)
+    outcomes: dict[str, dict[str, list[LabelledAnswer]]] = field(default_factory=dict)
     alike: Sequence[Answered] = ()
     variants: Sequence[Answered] = ()
 
@@ -100,7 +100,7 @@ class Standing:
         self.rounds += 1
         for hotkey, answer in closed.answers.items():
             own = self.outcomes.setdefault(hotkey, {}).setdefault(closed.modality, [])
-            own.append(Outcome(closed.label, answer))
+            own.append(LabelledAnswer(closed.label, answer))
             del own[: -self.settings.depth]
             self.since.setdefault(hotkey, self.rounds)
         rewards = {hotkey: self._worth(hotkey) for hotkey in closed.answers}

@@ -21,7 +21,7 @@ import simplejpeg
 
 from veridical.data.perturbations import NAMED, Pixels, flip
 from veridical.errors import NetworkError
-from veridical.network.media_cache import MediaCache, Pool
+from veridical.network.validator.media_cache import MediaCache, Pool
 from veridical.results import Label
 
 # Crops are cropped no further, or they could become too small to judge.
@@ -33,7 +33,7 @@ _QUALITIES = (60, 98)
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ChallengeRecipe:
     """How challenges are mixed.
 
     `modalities`: share of each kind of media. `side`: no picture is larger, in pixels, nor smaller than three
@@ -94,7 +94,7 @@ class Challenge:
 
 
 def make_challenge(
-    cache: MediaCache, recipe: Recipe, rng: random.Random, *, is_fresh: Callable[[str], bool]
+    cache: MediaCache, recipe: ChallengeRecipe, rng: random.Random, *, is_fresh: Callable[[str], bool]
 ) -> Challenge:
     """The next challenge, with a picture that counts as sent from now on.
 
@@ -149,7 +149,7 @@ def make_body(pixels: Pixels, side: int, rng: np.random.Generator) -> Body:
     return Body(data, f"image/{format}", ", ".join([*steps, how]))
 
 
-def _pool(cache: MediaCache, recipe: Recipe, modality: str, chance: float) -> Pool:
+def _pool(cache: MediaCache, recipe: ChallengeRecipe, modality: str, chance: float) -> Pool:
     """The pool by chance; one that lacks either label is passed over, or being of it would tell the label.
 
     If all lack one, there is no challenge: the coin must not be thrown until both its sides can be sent.

@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from veridical.network.chain import Chain
-from veridical.network.ledger import LocalLedger
+from veridical.network.chain.ledger import LocalLedger
 
 LOCAL = "local"
 
@@ -20,7 +20,7 @@ def connect(network: str, *, netuid: int, ledger: Path | None = None) -> Chain:
     """
     if network == LOCAL:
         return LocalLedger(ledger or ledger_path(netuid), netuid=netuid)
-    from veridical.network.bittensor import BittensorChain
+    from veridical.network.chain.bittensor import BittensorChain
 
     return BittensorChain(network, netuid)
 

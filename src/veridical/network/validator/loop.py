@@ -18,14 +18,15 @@ from typing import TypeVar
 
 from veridical.errors import NetworkError
 from veridical.network.chain import RAO, Chain, CommitReveal, Metagraph, Neuron, WeightVector
-from veridical.network.chain_errors import ChainError
-from veridical.network.challenges import Challenge, Recipe, make_challenge
+from veridical.network.chain.errors import ChainError
 from veridical.network.client import Answer, Client, ask, open_client
-from veridical.network.history import History, Intent, IntentState
 from veridical.network.identity import Signer, Wallet
-from veridical.network.media_cache import MediaCache
-from veridical.network.protocol import ChallengeMessage, Modality
-from veridical.network.scoring import NoWeightsError, Scoring
+from veridical.network.protocol import ChallengeMessage
+from veridical.network.validator.challenges import Challenge, ChallengeRecipe, make_challenge
+from veridical.network.validator.history import History, Intent, IntentState
+from veridical.network.validator.media_cache import MediaCache
+from veridical.network.validator.scoring import NoWeightsError, Scoring
+from veridical.results import Modality
 
 # The rule's version, which the chain compares with the least that the subnet wants.
 VERSION_KEY = 1
@@ -41,7 +42,7 @@ Ask = Callable[[ChallengeMessage, Sequence[tuple[Neuron, bytes]]], Sequence[Answ
 
 
 @dataclass(frozen=True)
-class Settings:
+class ValidatorSettings:
     """How a validator works; what it cannot change while it runs.
 
     `sample_size` miners are asked at a time, never one that validates with a stake of `validator_stake` rao or
@@ -50,7 +51,7 @@ class Settings:
     """
 
     scoring: Scoring = field(default_factory=Scoring)
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: ChallengeRecipe = field(default_factory=ChallengeRecipe)
     sample_size: int = 50
     timeout: float = 10.0
     validator_stake: int = 4096 * RAO
@@ -80,7 +81,7 @@ class Validator:
         cache: MediaCache,
         history: History,
         ask: Ask,
-        settings: Settings,
+        settings: ValidatorSettings,
         rng: random.Random,
     ) -> None:
         self._chain = chain

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from veridical.network._ledger_file import SubnetRow
-from veridical.network._operations import is_owned
 from veridical.network.chain import OPEN_COMMITS, RAO, U16_MAX, CommitReveal, WeightVector
-from veridical.network.chain_errors import (
+from veridical.network.chain._ledger_file import SubnetRow
+from veridical.network.chain._operations import is_owned
+from veridical.network.chain.errors import (
     AmountTooLow,
     BadProof,
     ColdKeyInPenaltyWindow,

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veridical.evaluation.formulas import matthews
-from veridical.network import scoring
-from veridical.network.scoring import (
+from veridical.network.validator import scoring
+from veridical.network.validator.scoring import (
     RULES,
+    LabelledAnswer,
     NoWeightsError,
-    Outcome,
     Scoring,
     copies,
     mixed,
@@ -38,16 +38,16 @@ def test_the_formulas_give_the_published_numbers() -> None:
 @pytest.mark.parametrize("answer", [None, math.nan, math.inf, -1.0, 1.01, 0.5])
 def test_no_answer_is_a_wrong_answer(answer: float | None) -> None:
     for label in (0, 1):
-        assert not Outcome(label, answer).is_valid
-        assert Outcome(label, answer).effective == 1 - label
+        assert not LabelledAnswer(label, answer).is_valid
+        assert LabelledAnswer(label, answer).effective == 1 - label
 
 
-def outcomes(n: int, right: float, seed: int = 0) -> list[Outcome]:
+def outcomes(n: int, right: float, seed: int = 0) -> list[LabelledAnswer]:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, n)
     truth = rng.random(n) < right
     return [
-        Outcome(int(label), 0.9 if (label == 1) == good else 0.1)
+        LabelledAnswer(int(label), 0.9 if (label == 1) == good else 0.1)
         for label, good in zip(labels, truth, strict=True)
     ]
 
@@ -56,17 +56,19 @@ def outcomes(n: int, right: float, seed: int = 0) -> list[Outcome]:
 def test_who_is_silent_when_unsure_earns_less_than_who_guesses(rule: str) -> None:
     guessing = outcomes(400, 0.8)
     labels = [o.label for o in guessing]
-    silent = [o if (o.effective > 0.5) == o.label else Outcome(o.label, None) for o in guessing]
+    silent = [o if (o.effective > 0.5) == o.label else LabelledAnswer(o.label, None) for o in guessing]
     settings = Scoring(rule=rule, window=400)
     assert labels == [o.label for o in silent]
     # The last answer of both is valid, so that only the window differs.
-    assert reward([*silent, Outcome(1, 0.9)], settings) <= reward([*guessing, Outcome(1, 0.9)], settings)
+    assert reward([*silent, LabelledAnswer(1, 0.9)], settings) <= reward(
+        [*guessing, LabelledAnswer(1, 0.9)], settings
+    )
 
 
 @pytest.mark.parametrize("rule", scoring.RULES)
 @pytest.mark.parametrize("answer", [0.0, 1.0, 0.5, 0.7])
 def test_a_constant_earns_next_to_nothing(rule: str, answer: float) -> None:
-    history = [Outcome(label, answer) for label in [0, 1] * 100]
+    history = [LabelledAnswer(label, answer) for label in [0, 1] * 100]
     # The share of fakes among the last ten is a half here, so the chance that is taken off is exact.
     assert reward(history, Scoring(rule=rule)) == pytest.approx(0, abs=0.02)
 
@@ -90,7 +92,7 @@ def test_nobody_earns_before_enough_answers_and_then_by_a_ramp() -> None:
 
 
 def test_an_invalid_last_answer_is_worth_nothing_now() -> None:
-    assert reward([*outcomes(99, 1.0), Outcome(1, math.nan)], Scoring()) == 0.0
+    assert reward([*outcomes(99, 1.0), LabelledAnswer(1, math.nan)], Scoring()) == 0.0
 
 
 def test_whoever_was_not_asked_stays() -> None:

@@ -11,7 +11,7 @@ pytest.importorskip("bittensor", reason="needs the extra 'network'")
 
 from veridical.errors import NetworkError
 from veridical.network.chain import Chain, Metagraph
-from veridical.network.metagraph_view import MetagraphView
+from veridical.network.chain.metagraph_view import MetagraphView
 from veridical.web.refusals import Refusal
 
 

@@ -16,13 +16,21 @@ import pytest
 
 from veridical.errors import DataError, ModelError, NetworkError, SourceError
 from veridical.media import open_media
-from veridical.network.challenges import Recipe, make_challenge
-from veridical.network.media_cache import Limits, MediaCache, Pool, Refilling, refill
-from veridical.network.offers import Offer, by_turns, canaries, fakes_in, labelled, reconstructions, shuffled
+from veridical.network.validator.challenges import ChallengeRecipe, make_challenge
+from veridical.network.validator.media_cache import CacheLimits, MediaCache, Pool, Refilling, refill
+from veridical.network.validator.offers import (
+    Offer,
+    by_turns,
+    canaries,
+    fakes_in,
+    labelled,
+    reconstructions,
+    shuffled,
+)
 from veridical.results import Label
 
 SIDE = 64
-SMALL = Limits(megabytes=100, ready=1000, uses=2, least_side=SIDE, private=0.0)
+SMALL = CacheLimits(megabytes=100, ready=1000, uses=2, least_side=SIDE, private=0.0)
 
 
 def offer(number: int, label: Label, *, side: int = 96, is_known: bool = False) -> Offer:
@@ -45,7 +53,7 @@ def picture(seed: int, side: int = 96) -> np.ndarray[tuple[int, ...], np.dtype[n
 def make_cache(tmp_path: Path) -> Iterator[Callable[..., MediaCache]]:
     made = []
 
-    def make(limits: Limits = SMALL, *, each: int = 0, seed: int = 0) -> MediaCache:
+    def make(limits: CacheLimits = SMALL, *, each: int = 0, seed: int = 0) -> MediaCache:
         cache = MediaCache(tmp_path / "state", limits, random.Random(seed))
         made.append(cache)
         for label in Label:
@@ -68,7 +76,7 @@ def any_origin(origin: str) -> bool:
 def test_the_label_is_a_fair_coin_and_everything_else_is_drawn_alike(make_cache: MakeCache) -> None:
     cache = make_cache(SMALL, each=160)
     rng = random.Random(1)
-    recipe = Recipe(side=SIDE, variants=0, canaries=0)
+    recipe = ChallengeRecipe(side=SIDE, variants=0, canaries=0)
     seen: dict[Label, list[tuple[float, ...]]] = {label: [] for label in Label}
     formats = Counter[str]()
     for _ in range(300):
@@ -120,7 +128,7 @@ def test_originals_of_different_kinds_become_alike(tmp_path: Path, make_cache: M
     for made in labelled(str(tmp_path / "set")):
         cache.add(made)
     rng = random.Random(3)
-    recipe = Recipe(side=SIDE, variants=0)
+    recipe = ChallengeRecipe(side=SIDE, variants=0)
     sizes: dict[Label, list[float]] = {label: [] for label in Label}
     for _ in range(80):
         challenge = make_challenge(cache, recipe, rng, is_fresh=any_origin)
@@ -136,7 +144,7 @@ def test_nothing_that_is_printed_or_named_tells_the_label(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     cache = make_cache(SMALL, each=3)
-    challenge = make_challenge(cache, Recipe(side=SIDE), random.Random(0), is_fresh=any_origin)
+    challenge = make_challenge(cache, ChallengeRecipe(side=SIDE), random.Random(0), is_fresh=any_origin)
     shown = f"{challenge!r} {challenge.body('x')!r} {caplog.text}"
     names = [path.name for path in (tmp_path / "state" / "media").iterdir()]
     assert len(names) == 6
@@ -145,9 +153,9 @@ def test_nothing_that_is_printed_or_named_tells_the_label(
 
 
 def test_a_picture_is_made_anew_each_time_and_for_each_miner_if_wanted(make_cache: MakeCache) -> None:
-    cache = make_cache(Limits(uses=9, least_side=SIDE, private=0), each=1)
+    cache = make_cache(CacheLimits(uses=9, least_side=SIDE, private=0), each=1)
     rng = random.Random(0)
-    recipes = [Recipe(side=SIDE, variants=share) for share in (0.0, 1.0)]
+    recipes = [ChallengeRecipe(side=SIDE, variants=share) for share in (0.0, 1.0)]
     common, own = (make_challenge(cache, recipe, rng, is_fresh=any_origin) for recipe in recipes)
     assert common.body("a") == common.body("b")
     assert own.body("a") != own.body("b")
@@ -157,14 +165,14 @@ def test_a_picture_is_made_anew_each_time_and_for_each_miner_if_wanted(make_cach
 
 
 def test_each_picture_is_sent_a_limited_number_of_times_and_a_private_one_once(make_cache: MakeCache) -> None:
-    cache = make_cache(Limits(uses=3, least_side=SIDE, private=0), each=2)
+    cache = make_cache(CacheLimits(uses=3, least_side=SIDE, private=0), each=2)
     taken = Counter(cache.take(Label.REAL, pool=Pool.OPEN).origin for _ in range(6))
     assert taken == {"REAL0": 3, "REAL1": 3}
     with pytest.raises(NetworkError) as raised:
         cache.take(Label.REAL, pool=Pool.OPEN)
     assert raised.value.code == "no_media"
     assert not cache.add(offer(0, Label.REAL)), "its source cannot bring it back"
-    cache.limits = Limits(uses=3, least_side=SIDE, private=1.0)
+    cache.limits = CacheLimits(uses=3, least_side=SIDE, private=1.0)
     cache.add(offer(7, Label.REAL))
     assert cache.take(Label.REAL, pool=Pool.PRIVATE).pool is Pool.PRIVATE
     assert cache.ready(Label.REAL) == 0
@@ -183,10 +191,10 @@ def test_what_was_sent_stays_sent_over_a_restart(make_cache: MakeCache, tmp_path
 
 
 def test_a_picture_that_the_miners_know_is_passed_over_and_the_label_stays(make_cache: MakeCache) -> None:
-    cache = make_cache(Limits(uses=30, least_side=SIDE, private=0), each=4)
+    cache = make_cache(CacheLimits(uses=30, least_side=SIDE, private=0), each=4)
     rng = random.Random(4)
     challenges = [
-        make_challenge(cache, Recipe(side=SIDE), rng, is_fresh=lambda origin: origin != "FAKE1")
+        make_challenge(cache, ChallengeRecipe(side=SIDE), rng, is_fresh=lambda origin: origin != "FAKE1")
         for _ in range(40)
     ]
     assert 10 <= sum(challenge.label for challenge in challenges) <= 30
@@ -202,12 +210,12 @@ def test_the_coin_is_not_thrown_until_both_sides_can_be_sent(make_cache: MakeCac
         cache.add(offer(number, Label.REAL))
     for seed in range(8):
         with pytest.raises(NetworkError) as raised:
-            make_challenge(cache, Recipe(side=SIDE), random.Random(seed), is_fresh=any_origin)
+            make_challenge(cache, ChallengeRecipe(side=SIDE), random.Random(seed), is_fresh=any_origin)
         assert (raised.value.code, raised.value.retryable) == ("no_media", True)
     assert cache.ready(Label.REAL) == 5
     cache.dry.add(Label.FAKE)
     with pytest.raises(NetworkError) as raised:
-        make_challenge(cache, Recipe(side=SIDE), random.Random(0), is_fresh=any_origin)
+        make_challenge(cache, ChallengeRecipe(side=SIDE), random.Random(0), is_fresh=any_origin)
     assert not raised.value.retryable
 
 
@@ -229,19 +237,19 @@ def test_the_cache_keeps_within_its_size_and_both_labels(make_cache: MakeCache, 
     size = cache.size()
     assert size == sum(path.stat().st_size for path in (tmp_path / "state" / "media").iterdir())
     cache.close()
-    cache = make_cache(Limits(megabytes=0, least_side=SIDE))
+    cache = make_cache(CacheLimits(megabytes=0, least_side=SIDE))
     assert cache.size() == 0
     assert cache.add(offer(0, Label.REAL)), "what was never sent may come back"
 
 
 def test_refilling_keeps_both_labels_level_and_says_when_it_is_dry(make_cache: MakeCache) -> None:
-    cache = make_cache(Limits(ready=5, least_side=SIDE))
+    cache = make_cache(CacheLimits(ready=5, least_side=SIDE))
     offers = [offer(number, label) for label in Label for number in range(8 if label else 6)]
     sources = {label: shuffled(offers, label, random.Random(0)) for label in Label}
     refill(cache, sources, threading.Event())
     assert [cache.ready(label) for label in Label] == [5, 5]
     assert not cache.dry
-    cache.limits = Limits(ready=50, least_side=SIDE)
+    cache.limits = CacheLimits(ready=50, least_side=SIDE)
     with Refilling(cache, sources):
         while cache.dry != set(Label):
             threading.Event().wait(0.01)
@@ -286,7 +294,7 @@ def test_canaries_are_a_real_and_a_fake_of_each_known_picture(make_cache: MakeCa
     cache = make_cache(SMALL, each=3)
     for made_offer in made:
         assert cache.add(made_offer)
-    recipe = Recipe(side=SIDE, canaries=1.0)
+    recipe = ChallengeRecipe(side=SIDE, canaries=1.0)
     rng = random.Random(0)
     pools = [make_challenge(cache, recipe, rng, is_fresh=any_origin).pool for _ in range(2)]
     assert pools == [Pool.CANARY, Pool.CANARY]
@@ -295,7 +303,9 @@ def test_canaries_are_a_real_and_a_fake_of_each_known_picture(make_cache: MakeCa
 def test_a_pool_that_lacks_a_label_is_passed_over(make_cache: MakeCache) -> None:
     cache = make_cache(SMALL, each=3)
     cache.add(offer(9, Label.FAKE, is_known=True))
-    challenge = make_challenge(cache, Recipe(side=SIDE, canaries=1.0), random.Random(0), is_fresh=any_origin)
+    challenge = make_challenge(
+        cache, ChallengeRecipe(side=SIDE, canaries=1.0), random.Random(0), is_fresh=any_origin
+    )
     assert challenge.pool is Pool.OPEN
 
 
@@ -315,6 +325,9 @@ def test_a_folder_of_fakes_is_a_source_and_so_is_what_is_made_of_reals(tmp_path:
 def test_video_has_its_place_but_cannot_be_made_yet(make_cache: MakeCache) -> None:
     with pytest.raises(NetworkError) as raised:
         make_challenge(
-            make_cache(SMALL, each=1), Recipe(modalities={"video": 1.0}), random.Random(0), is_fresh=any_origin
+            make_cache(SMALL, each=1),
+            ChallengeRecipe(modalities={"video": 1.0}),
+            random.Random(0),
+            is_fresh=any_origin,
         )
     assert "video" in raised.value.message

@@ -14,9 +14,9 @@ pytest.importorskip("diffusers", reason="needs the extra 'generate'")
 
 from veridical.data.perturbations import Pixels
 from veridical.errors import ModelError, SourceError
-from veridical.network import offers
-from veridical.network.media_cache import Limits, MediaCache
-from veridical.network.offers import Offer
+from veridical.network.validator import offers
+from veridical.network.validator.media_cache import CacheLimits, MediaCache
+from veridical.network.validator.offers import Offer
 from veridical.results import Label
 
 
@@ -71,7 +71,7 @@ class MediaCacheOf:
     """A cache in a folder, closed at the end."""
 
     def __init__(self, folder: Path) -> None:
-        self._cache = MediaCache(folder, Limits(least_side=64), random.Random(0))
+        self._cache = MediaCache(folder, CacheLimits(least_side=64), random.Random(0))
 
     def __enter__(self) -> MediaCache:
         return self._cache
