@@ -3,8 +3,8 @@
 A challenge is `POST /v1/detect?challenge=HEX&modality=image&deadline_ms=10000` with the file itself as body.
 It is signed by the rules of Bittensor's `btauth/1`: over method, path with query, hash of the body, a nonce
 that is the time in nanoseconds, sender and receiver. The answer, a `MinerReply` in JSON, is signed in the same
-way with the method `RESPONSE`; it names the challenge, the hash of the file and the nonce of the request, so that
-it can stand for no other. A request that is refused is answered with a `Refusal`, unsigned.
+way with the method `RESPONSE`; it names the challenge, the hash of the file and the nonce of the request, so
+that it can stand for no other. A request that is refused is answered with a `Refusal`, unsigned.
 
 Needs the extra `network`.
 """
