@@ -9,6 +9,7 @@
     │   └── UnknownModelError no detector or bundle of that name
     ├── DataError             a training or benchmark set that cannot be used as it is
     ├── NetworkError          a chain, ledger, wallet or peer that refuses or cannot be used
+    ├── WebError              a server that cannot listen, keys that cannot be read, a request that is refused
     ├── MissingExtraError     an optional dependency that is not installed
     └── UsageError            a value that the caller can correct
 """
@@ -106,12 +107,25 @@ class NetworkError(VeridicalError):
 
     Codes: `no_ledger`, `ledger_exists`, `ledger_corrupt`, `ledger_unusable`, `ledger_version`, `ledger_busy`,
     `ledger_clock`, `bad_rules`, `no_wallet`, `bad_wallet`, `no_epoch`, `bad_weights`, `unreachable`,
-    `cannot_listen`, `nonces_unusable`, `bad_keys`, `store_corrupt`, `store_version`, `store_unusable`,
-    `no_media`, `no_miners`, `state_in_use`, `no_history`, those of refused requests in
-    `veridical.network.protocol`, and the chain's own in `veridical.network.chain_errors`.
+    `nonces_unusable`, `store_corrupt`, `store_version`, `store_unusable`, `no_media`, `no_miners`,
+    `state_in_use`, `no_history`, and the chain's own in `veridical.network.chain.errors`.
     """
 
     code = "network"
+
+
+class WebError(VeridicalError):
+    """A server that cannot begin, or a request that it refuses.
+
+    Codes: `cannot_listen`, `bad_keys`; of requests `malformed_request`, `incomplete_body`, `malformed_auth`,
+    `wrong_receiver`, `stale_request`, `bad_signature`, `replayed_request`, `bad_key`, `not_registered`,
+    `no_permit`, `not_enough_stake`, `blacklisted`, `not_found`, `method_not_allowed`, `body_too_slow`,
+    `length_required`, `body_too_large`, `unsupported_modality`, `rate_limited`, `internal_error`,
+    `model_failed`, `no_answers`, `no_metagraph`, `no_nonces`, `queue_full`, `deadline_passed`, and those of
+    files that cannot be judged (`MediaError`). `veridical.web.refusals` has their statuses.
+    """
+
+    code = "malformed_request"
 
 
 class MissingExtraError(VeridicalError):

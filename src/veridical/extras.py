@@ -19,6 +19,8 @@ class Extra:
     modules: tuple[str, ...]
 
 
+_SERVE = ("fastapi", "multipart", "prometheus_client", "python_multipart", "starlette", "uvicorn")
+
 EXTRAS: dict[str, Extra] = {
     "bench": Extra("benchmarks, calibration, plots and Parquet", ("sklearn", "scipy", "matplotlib", "pyarrow")),
     "generate": Extra("making pictures from words", ("diffusers", "gguf", "ncnn", "sentencepiece")),
@@ -27,9 +29,10 @@ EXTRAS: dict[str, Extra] = {
     "jxl": Extra("JPEG XL pictures", ("imagecodecs",)),
     "network": Extra(
         "miners, validators and the ledger",
-        ("bittensor", "bittensor_core", "fastapi", "httpx2", "starlette", "uvicorn"),
+        ("bittensor", "bittensor_core", "httpx2", *_SERVE),
     ),
     "retrieval": Extra("PDQ hashes of known pictures", ("pdqhash",)),
+    "serve": Extra("HTTP servers", _SERVE),
     "train": Extra(
         "training and export",
         ("torch", "safetensors", "onnxscript", "jaxtyping", "tensorboard", "sklearn"),

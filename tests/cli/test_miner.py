@@ -19,9 +19,9 @@ pytest.importorskip("bittensor", reason="needs the extra 'network'")
 
 from veridical.models.bundle import read_bundle, write_bundle
 from veridical.network.chain import Neuron
+from veridical.network.chain.ledger import LocalLedger
 from veridical.network.client import Answer, ask, open_client
 from veridical.network.identity import Wallet, WalletName, create_wallet
-from veridical.network.ledger import LocalLedger
 from veridical.network.protocol import ChallengeMessage
 
 Run = Callable[..., CompletedProcess[str]]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from veridical.network.chain import WeightVector
+from veridical.network.chain.ledger import LocalLedger
 from veridical.network.identity import WalletName, open_wallet
-from veridical.network.ledger import LocalLedger
 
 pytest.importorskip("bittensor", reason="needs the extra 'network'")
 

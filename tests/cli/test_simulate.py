@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from veridical.network.scoring import RULES
+from veridical.network.validator.scoring import RULES
 
 Run = Callable[..., CompletedProcess[str]]
 

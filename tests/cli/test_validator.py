@@ -15,9 +15,9 @@ import pytest
 
 pytest.importorskip("bittensor", reason="needs the extra 'network'")
 
-from veridical.network import validator as validating
 from veridical.network.client import Answer
-from veridical.network.scoring import RULES
+from veridical.network.validator import loop as validating
+from veridical.network.validator.scoring import RULES
 
 Run = Callable[..., CompletedProcess[str]]
 
@@ -50,8 +50,8 @@ def subnet(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def miners(run: Run, subnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Published addresses; in place of HTTP one miner that always says fake, and one that never answers."""
     from veridical.network.chain import Address
+    from veridical.network.chain.ledger import LocalLedger
     from veridical.network.identity import WalletName, open_wallet
-    from veridical.network.ledger import LocalLedger
 
     with LocalLedger(subnet / "ledger") as ledger:
         for port, name in enumerate(("good", "dead"), start=9000):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from veridical.evaluation import metrics
+from veridical.evaluation import formulas, metrics
 from veridical.evaluation.intervals import bootstrap, group_bootstrap_indices, percentiles, wilson
 
 LABELS = np.array([1, 0, 1, 1, 0, 0, 1, 0, 1, 0, 1, 1])
@@ -33,7 +33,7 @@ def test_the_reference_answers_have_the_reference_subnet_score() -> None:
     [(0.9, 0.05, 0.7932593), (0.0, 0.25, 1e-6), (0.5, 0.9, 1e-6), (1.0, 0.0, 1.0), (-1.0, 0.0, 1e-6)],
 )
 def test_reference_subnet_scores(correlation: float, squared: float, score: float) -> None:
-    assert metrics.sn34_of(correlation, squared) == pytest.approx(score, abs=1e-7)
+    assert formulas.sn34_of(correlation, squared) == pytest.approx(score, abs=1e-7)
 
 
 def plainly(labels: list[int], scores: list[float]) -> dict[str, float]:

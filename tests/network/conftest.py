@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from veridical.network.chain.ledger import LocalLedger
 from veridical.network.identity import DevelopmentWallet, development_wallet
-from veridical.network.ledger import LocalLedger
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -42,7 +42,7 @@ def ledger(tmp_path: Path) -> Iterator[LocalLedger]:
 def serving() -> Iterator[Callable[[FastAPI], int]]:
     """Serve an application on loopback until the test ends; gives its port. The test must allow sockets."""
     pytest.importorskip("fastapi", reason="needs the extra 'network'")
-    from veridical.network._http import listen, server_of
+    from veridical.web.server import listen, server_of
 
     with contextlib.ExitStack() as stack:
 

@@ -7,6 +7,7 @@ import pytest
 
 from veridical.errors import NetworkError
 from veridical.network.chain import WeightVector
+from veridical.network.chain.ledger import LocalLedger
 from veridical.network.identity import (
     WalletName,
     account_id,
@@ -16,7 +17,6 @@ from veridical.network.identity import (
     is_signed,
     open_wallet,
 )
-from veridical.network.ledger import LocalLedger
 
 pytest.importorskip("bittensor", reason="needs the extra 'network'")
 

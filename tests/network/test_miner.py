@@ -31,14 +31,14 @@ from veridical.detectors.base import score_of_logits
 from veridical.media import Image
 from veridical.models.bundle import Bundle, write_bundle
 from veridical.models.card import Card, Paper, PixelInput
-from veridical.network import _http
 from veridical.network.chain import Address, Neuron
+from veridical.network.chain.ledger import LocalLedger
 from veridical.network.client import Answer, ask, open_client
 from veridical.network.identity import DevelopmentWallet, development_wallet
-from veridical.network.ledger import LocalLedger
-from veridical.network.miner import Miner, Rules, miner_app
-from veridical.network.protocol import ChallengeMessage, Modality, NonceStore, sign_reply, sign_request
-from veridical.results import Score, Thresholds
+from veridical.network.miner import Miner, MinerRules, miner_app
+from veridical.network.protocol import ChallengeMessage, NonceStore, sign_reply, sign_request
+from veridical.results import Modality, Score, Thresholds
+from veridical.web import server
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
 
@@ -189,7 +189,7 @@ def run(serving: Serving, ledger: LocalLedger, tmp_path: Path) -> Iterator[Calla
 
         def start(**rules: Any) -> Running:
             nonces = NonceStore(tmp_path / "nonces.sqlite")
-            miner = Miner(lambda: detector, MINER.hotkey, ledger, nonces, Rules(**rules))
+            miner = Miner(lambda: detector, MINER.hotkey, ledger, nonces, MinerRules(**rules))
             stack.callback(nonces.close)
             stack.callback(miner.close)
             return Running(miner, serving(miner_app(miner)), detector)
@@ -312,7 +312,7 @@ def test_a_body_that_trickles_is_not_waited_for(run: Callable[..., Running]) -> 
 def test_silent_connections_are_closed_and_slow_answers_are_not(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_http, "_HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.2)
     running = run()
     health = b"GET /healthz HTTP/1.1\r\nHost: m\r\n\r\n"
     for begun in (b"", health[:-2], health, health + health[:9]):
@@ -429,9 +429,9 @@ def test_it_tells_who_it_is_and_what_it_has_done(run: Callable[..., Running]) ->
     assert info["model"] == {"name": "brightness", "version": "1", "sha256": "b" * 64}
     assert running.request("GET", "/healthz")[:2] == (200, {"status": "ok"})
     told = metrics(running)
-    assert told['veridical_requests_total{code="answered"}'] == "1"
-    assert told['veridical_requests_total{code="malformed_auth"}'] == "1"
-    assert told["veridical_judged_total"] == "1"
+    assert told['veridical_requests_total{code="answered"}'] == "1.0"
+    assert told['veridical_requests_total{code="malformed_auth"}'] == "1.0"
+    assert told["veridical_judged_total"] == "1.0"
     assert running.request("GET", "/")[:1] == (404,)
     assert running.request("GET", "/v1/detect")[1]["error"]["code"] == "method_not_allowed"
 

@@ -18,19 +18,17 @@ from hypothesis import strategies as st
 from veridical.errors import MediaError, MissingExtraError, NetworkError
 from veridical.network.identity import DevelopmentWallet, development_wallet
 from veridical.network.protocol import (
-    STATUS_OF,
     ChallengeMessage,
-    Modality,
+    MinerReply,
     NonceStore,
-    Refusal,
-    Reply,
     nonces_path,
     sign_reply,
     sign_request,
     verify_reply,
     verify_request,
 )
-from veridical.results import ModelInfo, Verdict
+from veridical.results import Modality, ModelInfo, Verdict
+from veridical.web.refusals import STATUS_OF, Refusal
 
 VALIDATOR, MINER, OTHER = (development_wallet(f"//{name}") for name in ("validator", "miner", "other"))
 MESSAGE = ChallengeMessage("0123456789abcdef" * 2)
@@ -193,7 +191,7 @@ def test_any_query_is_a_message_or_a_refusal(query: str) -> None:
 
 class TestReplies:
     request = signed()
-    reply = Reply(
+    reply = MinerReply(
         challenge=MESSAGE.challenge,
         body_sha256=SHA256,
         request_nonce=request[HEADER_NONCE],
@@ -211,7 +209,7 @@ class TestReplies:
         to: DevelopmentWallet = VALIDATOR,
         target: str = MESSAGE.target,
         sent: bytes | None = None,
-    ) -> Reply:
+    ) -> MinerReply:
         headers = sign_reply(by.hotkey, target, content, receiver=to.hotkey.ss58_address)
         return verify_reply(
             headers,

@@ -7,12 +7,12 @@ import pytest
 from scipy.stats import rankdata
 
 from veridical.network.chain import Hyperparameters
-from veridical.network.scoring import RULES
 from veridical.network.simulate import market as markets
 from veridical.network.simulate.market import Simulation, settle, simulate
-from veridical.network.simulate.miners import Answers, Challenges, Floats, Miner, Others, population
+from veridical.network.simulate.miners import Answers, Challenges, Floats, Others, SimulatedMiner, population
 from veridical.network.simulate.page import render
 from veridical.network.simulate.validators import VALIDATORS, Media, copied, record_history
+from veridical.network.validator.scoring import RULES
 
 COPIER = [validator.name for validator in VALIDATORS].index("weight_copier")
 
@@ -61,8 +61,8 @@ def test_a_new_hotkey_has_nothing_of_the_weights_and_bonds_of_the_last() -> None
     def unasked(challenges: Challenges, others: Others, rng: np.random.Generator) -> Answers:
         raise AssertionError("weights are given here")
 
-    always = Miner("always", "honest", "", unasked)
-    again = Miner("again", "honest", "", unasked, stays=4, away=1)
+    always = SimulatedMiner("always", "honest", "", unasked)
+    again = SimulatedMiner("again", "honest", "", unasked, stays=4, away=1)
     rows = np.zeros((12, len(VALIDATORS), 2))
     rows[:, :, 0], rows[:, :, 1] = 0.5, 0.5
     for period in (0, 2):

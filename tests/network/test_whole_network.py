@@ -23,11 +23,11 @@ pytest.importorskip("bittensor", reason="needs the extra 'network'")
 from veridical.models.bundle import write_bundle
 from veridical.models.card import Card, Paper, PixelInput
 from veridical.network.chain import RAO
-from veridical.network.history import History, IntentState
+from veridical.network.chain.ledger import QUICK, LocalLedger
 from veridical.network.identity import Wallet, WalletName, create_wallet
-from veridical.network.ledger import QUICK, LocalLedger
-from veridical.network.replay import replay
-from veridical.network.scoring import Scoring
+from veridical.network.validator.history import History, IntentState
+from veridical.network.validator.scoring import Scoring
+from veridical.network.validator.settlement import settle
 
 # Of 20 pictures, in how many the colour agrees with the label: that is the skill of who looks at it alone.
 AGREES = {"red": 20, "green": 17, "blue": 13}
@@ -210,7 +210,7 @@ def check_history(
         closed = list(history.closed())
         assert len(closed) in expected
         scores = history.scores()
-        assert scores == replay(closed, Scoring())[-1].scores, "nothing was scored twice, or not"
+        assert scores == settle(closed, Scoring()).scores, "nothing was scored twice, or not"
         assert sorted(MINERS, key=lambda miner: -scores[hotkeys[miner]]) == list(MINERS)
         intents = history.intents()
         connection = history._connection

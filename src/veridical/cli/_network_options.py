@@ -89,7 +89,7 @@ def chosen_netuid(network: str, netuid: int | None) -> int:
 def open_chain(network: str, netuid: int | None, ledger: Path | None) -> Chain:
     """The chain that the options name."""
     with needs_extra("network", f"the network '{network}'"):
-        from veridical.network.connect import connect
+        from veridical.network.chain.connect import connect
 
         return connect(network, netuid=chosen_netuid(network, netuid), ledger=ledger)
 

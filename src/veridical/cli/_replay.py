@@ -25,18 +25,19 @@ def replay(history: Path, rule: str, as_json: bool) -> None:
     from veridical.cli._printing import print_json, print_table
 
     with needs_extra("network", "histories"):
-        from veridical.network.history import History
-        from veridical.network.replay import replay as replayed
-        from veridical.network.scoring import Scoring
+        from veridical.network.validator.history import History
+        from veridical.network.validator.scoring import Scoring
+        from veridical.network.validator.settlement import settle
 
     if not history.is_file():
         raise NetworkError(f"There is no history at {history}.", code="no_history")
     with History(history) as opened:
-        settled = replayed(opened.closed(), Scoring(rule=rule))
-    scores = dict(settled[-1].scores) if settled else {}
-    weights = dict(settled[-1].weights) if settled else {}
+        rounds = list(opened.closed())
+    settled = settle(rounds, Scoring(rule=rule))
+    scores, weights = dict(settled.scores), dict(settled.weights)
+    epochs = len({closed.epoch for closed in rounds})
     if as_json:
-        print_json({"rule": rule, "epochs": len(settled), "scores": scores, "weights": weights})
+        print_json({"rule": rule, "epochs": epochs, "scores": scores, "weights": weights})
         return
     ranked = sorted(scores, key=lambda hotkey: -scores[hotkey])
     rows = [(f"{scores[hotkey]:.4f}", f"{weights.get(hotkey, 0.0):.4f}", hotkey) for hotkey in ranked]

@@ -92,14 +92,14 @@ def miner(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     chain = open_chain(network, netuid, ledger)
     with needs_extra("network", "mining"):
-        from veridical.network._http import listen, serve
         from veridical.network.chain import Address
         from veridical.network.identity import open_wallet
-        from veridical.network.miner import Miner, Rules, miner_app
+        from veridical.network.miner import Miner, MinerRules, miner_app
         from veridical.network.protocol import NonceStore, nonces_path
+        from veridical.web.server import listen, serve
 
     keys = open_wallet(chosen_wallet(wallet, wallet_hotkey, wallet_path))
-    rules = Rules(
+    rules = MinerRules(
         minimum_stake=round(minimum_stake * _RAO),
         allow_unregistered=allow_unregistered,
         blacklist=_hotkeys(blacklist),

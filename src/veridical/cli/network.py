@@ -24,7 +24,7 @@ from veridical.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from veridical.network.chain import Chain, Hyperparameters, Neuron
-    from veridical.network.ledger import EpochRecord, LocalLedger
+    from veridical.network.chain.ledger import EpochRecord, LocalLedger
 
 _RAO = 1_000_000_000
 
@@ -69,8 +69,8 @@ def init(
     owner: str | None,
 ) -> None:
     """Make the ledger of a local subnet."""
-    from veridical.network.connect import ledger_path
-    from veridical.network.ledger import QUICK, LocalLedger
+    from veridical.network.chain.connect import ledger_path
+    from veridical.network.chain.ledger import QUICK, LocalLedger
 
     path = ledger or ledger_path(netuid)
     with LocalLedger.create(
@@ -254,7 +254,7 @@ def history(network: str, netuid: int | None, ledger: Path | None, last: int | N
 
 
 def _ledger(network: str, netuid: int | None, path: Path | None) -> LocalLedger:
-    from veridical.network.ledger import LocalLedger
+    from veridical.network.chain.ledger import LocalLedger
 
     chain = open_chain(network, netuid, path)
     if not isinstance(chain, LocalLedger):
@@ -264,7 +264,7 @@ def _ledger(network: str, netuid: int | None, path: Path | None) -> LocalLedger:
 
 def _penalties(chain: Chain) -> dict[str, int]:
     """The coldkeys that may register no new hotkey, and until when; no chain but the ledger has such."""
-    from veridical.network.ledger import LocalLedger
+    from veridical.network.chain.ledger import LocalLedger
 
     return chain.penalties() if isinstance(chain, LocalLedger) else {}
 

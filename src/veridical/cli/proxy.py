@@ -65,7 +65,7 @@ def proxy(
     import logging
 
     with needs_extra("network", "the proxy"):
-        from veridical.network import api_keys
+        from veridical.web import api_keys
 
     if new_key:
         click.echo(api_keys.new_key(keys, new_key))
@@ -74,9 +74,9 @@ def proxy(
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # It tells of every request.
     chain = open_chain(network, netuid, ledger)
     with needs_extra("network", "the proxy"):
-        from veridical.network._http import listen, serve
         from veridical.network.identity import open_wallet
         from veridical.network.proxy import Proxy, ProxyRules, proxy_app
+        from veridical.web.server import listen, serve
 
     asking = Proxy(
         open_wallet(chosen_wallet(wallet, wallet_hotkey, wallet_path)).hotkey,

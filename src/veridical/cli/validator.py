@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from veridical.generation.pipeline import Pipeline
     from veridical.network.chain import Chain
-    from veridical.network.media_cache import MediaCache
-    from veridical.network.offers import Offer, Remake
-    from veridical.network.validator import Round, Validator
+    from veridical.network.validator.loop import Round, Validator
+    from veridical.network.validator.media_cache import MediaCache
+    from veridical.network.validator.offers import Offer, Remake
     from veridical.results import Label
 
 # Pictures of each label from which the first challenge is drawn.
@@ -177,20 +177,20 @@ def validator(
     with needs_extra("network", "validating"):
         import random
 
-        from veridical.network.challenges import Recipe
-        from veridical.network.history import History
         from veridical.network.identity import open_wallet
-        from veridical.network.media_cache import Limits, MediaCache, Refilling
-        from veridical.network.scoring import Scoring
-        from veridical.network.validator import Settings, Validator, asking, run
+        from veridical.network.validator.challenges import ChallengeRecipe
+        from veridical.network.validator.history import History
+        from veridical.network.validator.loop import Validator, ValidatorSettings, asking, run
+        from veridical.network.validator.media_cache import CacheLimits, MediaCache, Refilling
+        from veridical.network.validator.scoring import Scoring
 
     keys = open_wallet(chosen_wallet(wallet, wallet_hotkey, wallet_path))
     hotkey = keys.hotkey.ss58_address
     folder = state or _state_folder(chain, hotkey)
     rng = random.SystemRandom()
-    settings = Settings(
+    settings = ValidatorSettings(
         scoring=Scoring(rule=rule),
-        recipe=Recipe(side=side, variants=variants, canaries=0.05 if known else 0.0),
+        recipe=ChallengeRecipe(side=side, variants=variants, canaries=0.05 if known else 0.0),
         sample_size=sample_size,
         timeout=timeout,
         least_rounds=first_weights,
@@ -202,7 +202,7 @@ def validator(
         stack.enter_context(_sole_user(folder))
         stop = stack.enter_context(_stopped_by_signals())
         history = stack.enter_context(History(folder / "history.sqlite"))
-        limits = Limits(megabytes=cache_size, uses=uses, least_side=side)
+        limits = CacheLimits(megabytes=cache_size, uses=uses, least_side=side)
         cache = stack.enter_context(contextlib.closing(MediaCache(folder, limits, rng)))
         stack.enter_context(Refilling(cache, sources))
         _wait_for_media(cache, stop)
@@ -220,7 +220,7 @@ def validator(
 def _state_folder(chain: Chain, hotkey: str) -> Path:
     import platformdirs
 
-    from veridical.network.ledger import LocalLedger
+    from veridical.network.chain.ledger import LocalLedger
 
     # A ledger that is made anew is another chain: its epochs count from zero again.
     ledger = f"-{chain.identity[:8]}" if isinstance(chain, LocalLedger) else ""
@@ -228,7 +228,7 @@ def _state_folder(chain: Chain, hotkey: str) -> Path:
 
 
 def _pipelines(models: Sequence[str], captioner: str, prompts: str, device: str) -> list[Pipeline]:
-    from veridical.network import offers
+    from veridical.network.validator import offers
 
     for name in models:
         refuse_video(name)
@@ -237,7 +237,7 @@ def _pipelines(models: Sequence[str], captioner: str, prompts: str, device: str)
 
 def _remakes(autoencoder: Path | None, upscalers: Sequence[str]) -> Mapping[str, Remake]:
     """What makes fakes of real pictures, by the name that is written down as their generator."""
-    from veridical.network import offers
+    from veridical.network.validator import offers
 
     remakes = {}
     if autoencoder:
@@ -255,7 +255,7 @@ def _sources(
     known: str | None,
     rng: random.Random,
 ) -> Mapping[Label, Iterator[Offer]]:
-    from veridical.network import offers
+    from veridical.network.validator import offers
     from veridical.results import Label
 
     own = offers.labelled(data, split) if data else []
@@ -344,7 +344,7 @@ def _print_round(number: int, closed: Round, *, as_json: bool) -> None:
 
 
 def _print_weights(working: Validator, *, as_json: bool) -> None:
-    from veridical.network.scoring import NoWeightsError
+    from veridical.network.validator.scoring import NoWeightsError
 
     try:
         weights = working.weights()

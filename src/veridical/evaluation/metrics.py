@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sk
 
+from veridical.evaluation.formulas import matthews, sn34_of
 from veridical.models.metric import METRIC_KINDS
 
 Labels = npt.NDArray[np.int_]
@@ -72,7 +72,7 @@ def f1(labels: Labels, scores: Scores) -> float:
 
 def mcc(labels: Labels, scores: Scores) -> float:
     """MCC, Matthews' correlation of verdicts at 0.5 and labels, in [-1, 1]; 0 if all get the same verdict."""
-    return _mcc(labels, scores >= 0.5)
+    return matthews(labels, scores >= 0.5)
 
 
 def brier(labels: Labels, scores: Scores) -> float:
@@ -105,20 +105,7 @@ def sn34(labels: Labels, scores: Scores) -> float:
 
     Exactly 0.5 is called real here, as the argmax of the source does; everywhere else it is called fake.
     """
-    return float(sn34_of(_mcc(labels, scores > 0.5), brier(labels, scores)))
-
-
-def sn34_of(correlation: Any, squared: Any) -> Any:  # Any: floats, or arrays of one shape
-    """`sqrt(((MCC + 1) / 2)^1.2 * ((0.25 - Brier) / 0.25)^1.8)`.
-
-    A Brier score above 0.25, worse than always saying 0.5, counts as 0.25; and the product is at least 1e-12.
-    Both are the source's.
-
-    >>> round(float(sn34_of(0.9, 0.05)), 7), round(float(sn34_of(0.0, 0.3)), 7)
-    (0.7932593, 1e-06)
-    """
-    calibrated = np.maximum(0.0, 0.25 - squared) / 0.25
-    return np.sqrt(np.maximum(1e-12, ((correlation + 1) / 2) ** 1.2 * calibrated**1.8))
+    return float(sn34_of(matthews(labels, scores > 0.5), brier(labels, scores)))
 
 
 # Those whose interval is bootstrapped, under their names in `models.metric`.
@@ -140,10 +127,6 @@ METRICS: Mapping[str, Metric] = {
 def measured(name: str, labels: Labels, scores: Scores, logits: Scores) -> float:
     """The metric of that name: of the order of raw logits if it ranks, else of calibrated scores."""
     return METRICS[name](labels, logits if METRIC_KINDS[name].ranks else scores)
-
-
-def _mcc(labels: Labels, called_fake: npt.NDArray[np.bool_]) -> float:
-    return float(sk.matthews_corrcoef(labels, called_fake.astype(int))) if _has_both(labels) else float("nan")
 
 
 def _has_both(labels: Labels) -> bool:

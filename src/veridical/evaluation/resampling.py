@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from veridical.evaluation.metrics import ECE_BINS, Labels, Scores, bin_of, sn34_of
+from veridical.evaluation.formulas import matthews_of, sn34_of
+from veridical.evaluation.metrics import ECE_BINS, Labels, Scores, bin_of
 
 Counts = npt.NDArray[np.float64]  # (rounds, samples)
 Values = npt.NDArray[np.float64]  # (rounds,)
@@ -170,10 +171,10 @@ def probability_metrics(labels: Labels, scores: Scores, counts: Counts) -> dict[
         return {
             "balanced_accuracy": (found / fakes + 1 - alarms / reals) / 2,
             "f1": np.where(fakes == 0, np.nan, 2 * found / (found + alarms + fakes)),
-            "mcc": _mcc(found, alarms, fakes, reals),
+            "mcc": matthews_of(found, alarms, fakes, reals),
             "brier": squared / total,
             "ece": np.abs(sums[:, 6:]).sum(axis=1) / total,
-            "sn34": sn34_of(_mcc(found_strictly, alarms_strictly, fakes, reals), squared / total),
+            "sn34": sn34_of(matthews_of(found_strictly, alarms_strictly, fakes, reals), squared / total),
         }
 
 
@@ -181,14 +182,6 @@ def _mean(values: Counts | npt.NDArray[np.bool_], counts: Counts) -> Values:
     """The mean of `values` (rounds, samples) in each round, each counted as often as it was drawn."""
     means: Values = np.einsum("rs,rs->r", counts, values) / counts.sum(axis=1)
     return means
-
-
-def _mcc(found: Values, alarms: Values, fakes: Values, reals: Values) -> Values:
-    called = found + alarms
-    spread = called * (fakes + reals - called) * fakes * reals
-    product = found * (reals - alarms) - alarms * (fakes - found)
-    # As scikit-learn has it: 0 if all get the same verdict; but a missing class leaves nothing to correlate.
-    return np.where(fakes * reals == 0, np.nan, product / np.sqrt(np.where(spread == 0, 1, spread)))
 
 
 def _share_at_or_above(thresholds: Scores, scores: Scores, counts: Counts) -> Counts:

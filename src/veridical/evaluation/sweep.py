@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from veridical.evaluation.formulas import matthews_of
 from veridical.evaluation.intervals import percentiles, wilson
 from veridical.evaluation.metrics import Labels, Scores
 from veridical.models.card import Estimate
@@ -114,10 +115,9 @@ def _macro_f1(c: Counts) -> Values:
 
 def _mcc(c: Counts) -> Values:
     """Matthews' correlation; 0 where all get the same verdict, `nan` where a class is missing."""
-    sides = (c.fakes_found + c.fakes_missed) * (c.reals_kept + c.reals_accused)
-    spread = sides * (c.fakes_found + c.reals_accused) * (c.reals_kept + c.fakes_missed)
-    product = c.fakes_found * c.reals_kept - c.fakes_missed * c.reals_accused
-    return np.where(sides == 0, np.nan, product / np.sqrt(np.where(spread == 0, 1.0, spread)))
+    fakes, reals = c.fakes_found + c.fakes_missed, c.reals_kept + c.reals_accused
+    values: Values = matthews_of(c.fakes_found, c.reals_accused, fakes, reals)
+    return values
 
 
 METRICS: dict[str, Callable[[Counts], Values]] = {

@@ -17,14 +17,13 @@ from veridical.network.chain import Address, Neuron
 from veridical.network.identity import Signer
 from veridical.network.protocol import (
     MOST_REPLY_BYTES,
-    STATUS_OF,
     ChallengeMessage,
-    Refusal,
-    Reply,
+    MinerReply,
     sign_request,
     verify_reply,
 )
 from veridical.results import ModelInfo
+from veridical.web.refusals import STATUS_OF, Refusal
 
 _CONNECT_SECONDS = 2.0
 
@@ -92,7 +91,7 @@ class _NoAnswerError(Exception):
 
 async def _exchange(
     client: Client, signer: Signer, neuron: Neuron, challenge: ChallengeMessage, body: bytes
-) -> Reply:
+) -> MinerReply:
     address = _reachable(neuron.address, local=client.local)
     signed = sign_request(signer, challenge, body, receiver=neuron.hotkey)
     status, headers, content = await _post(client, f"http://{address}{challenge.target}", signed, body)

@@ -13,33 +13,37 @@ from dataclasses import dataclass
 
 from bittensor.http_auth import HEADER_HOTKEY, NonceStore
 from fastapi import FastAPI, Request, Response
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from veridical import __version__
 from veridical.analysis import judge
 from veridical.detectors import Detector
 from veridical.errors import ModelError
-from veridical.network._http import ANSWERED, Counts, json_response, metrics_text, new_app, read_body
-from veridical.network._metagraph_view import MetagraphView
-from veridical.network.admission import StakeQueue, TokenBuckets
 from veridical.network.chain import Chain
+from veridical.network.chain.metagraph_view import MetagraphView
 from veridical.network.identity import Signer
 from veridical.network.protocol import (
     DETECT_PATH,
     INFO_PATH,
+    MOST_BYTES,
+    MOST_SECONDS,
     ChallengeMessage,
-    Modality,
-    Refusal,
-    Reply,
+    MinerReply,
     sign_reply,
     verify_request,
 )
-from veridical.results import ModelInfo, Report
+from veridical.results import Modality, ModelInfo, Report
+from veridical.web.admission import RankedQueue, TokenBuckets
+from veridical.web.bodies import read_body
+from veridical.web.metrics import ANSWERED, CodeCounter
+from veridical.web.refusals import Refusal
+from veridical.web.server import json_response, new_app
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rules:
+class MinerRules:
     """Whom a miner serves, and how many.
 
     Callers must be registered with a permit and at least `minimum_stake` rao, unless `allow_unregistered`;
@@ -73,20 +77,27 @@ class Miner:
         signer: Signer,
         chain: Chain,
         nonces: NonceStore,
-        rules: Rules = Rules(),
+        rules: MinerRules = MinerRules(),
     ) -> None:
-        self.counts = Counts()
+        self.registry = registry = CollectorRegistry()
+        self.counts = CodeCounter(registry, "veridical_requests_total", "Requests by what became of them.")
         self.rules = rules
         self._detector = detector
         self._signer = signer
         self._nonces = nonces
         self._view = MetagraphView(chain, seconds=rules.metagraph_seconds)
         self._buckets = TokenBuckets(rate=rules.rate, burst=rules.burst)
-        self._queue = StakeQueue(served=rules.jobs, waiting=rules.queue)
+        self._queue = RankedQueue(served=rules.jobs, waiting=rules.queue)
         self._uploading = 0
         self._judges = ThreadPoolExecutor(rules.jobs, thread_name_prefix="judge")
-        self._judged = 0
-        self._judging_seconds = 0.0
+        self._judged = Counter("veridical_judged", "Files judged.", registry=registry)
+        self._seconds = Counter("veridical_judging_seconds", "Time spent judging.", registry=registry)
+        Gauge("veridical_waiting", "Requests that wait for a judge.", registry=registry).set_function(
+            lambda: self._queue.waiting
+        )
+        Gauge("veridical_metagraph_age_seconds", "Since it was read.", registry=registry).set_function(
+            lambda: self._view.age
+        )
 
     async def detect(self, request: Request) -> Response:
         """The signed answer to a challenge; raises `Refusal`. What costs least is checked first."""
@@ -126,38 +137,11 @@ class Miner:
                 "hotkey": self._signer.ss58_address,
                 "modalities": self.modalities,
                 "limits": {
-                    modality: {"bytes": modality.most_bytes, "seconds": modality.most_seconds}
+                    modality: {"bytes": MOST_BYTES[modality], "seconds": MOST_SECONDS[modality]}
                     for modality in self.modalities
                 },
                 "model": ModelInfo(detector.name, detector.version, detector.sha256),
             }
-        )
-
-    def metrics(self) -> Response:
-        """What happened so far, for Prometheus."""
-        return metrics_text(
-            [
-                (
-                    "veridical_requests_total",
-                    "counter",
-                    "Requests by what became of them.",
-                    self.counts.samples(),
-                ),
-                ("veridical_waiting", "gauge", "Requests that wait for a judge.", [({}, self._queue.waiting)]),
-                ("veridical_judged_total", "counter", "Files judged.", [({}, self._judged)]),
-                (
-                    "veridical_judging_seconds_total",
-                    "counter",
-                    "Time spent judging.",
-                    [({}, self._judging_seconds)],
-                ),
-                (
-                    "veridical_metagraph_age_seconds",
-                    "gauge",
-                    "Since the metagraph was read.",
-                    [({}, self._view.age)],
-                ),
-            ]
         )
 
     def close(self) -> None:
@@ -188,7 +172,7 @@ class Miner:
         self._uploading += 1
         try:
             return await read_body(
-                request, most_bytes=challenge.modality.most_bytes, seconds=challenge.deadline_ms / 1e3
+                request, most_bytes=MOST_BYTES[challenge.modality], seconds=challenge.deadline_ms / 1e3
             )
         finally:
             self._uploading -= 1
@@ -212,8 +196,8 @@ class Miner:
         except ModelError as error:
             _log.error("the detector fails: %s", error.message)
             raise Refusal("model_failed", "The detector fails.") from error
-        self._judged += 1
-        self._judging_seconds += time.perf_counter() - started
+        self._judged.inc()
+        self._seconds.inc(time.perf_counter() - started)
         if report.error:
             raise Refusal(report.error.code, report.error.message, hint=report.error.hint)
         return report
@@ -221,7 +205,7 @@ class Miner:
 
 def miner_app(miner: Miner) -> FastAPI:
     """The miner's HTTP interface."""
-    app = new_app("Veridical miner", miner.counts)
+    app = new_app("Veridical miner", miner.registry, miner.counts)
 
     @app.post(DETECT_PATH)
     async def detect(request: Request) -> Response:
@@ -231,21 +215,15 @@ def miner_app(miner: Miner) -> FastAPI:
     async def info() -> Response:
         return await miner.info()
 
-    @app.get("/healthz")
-    async def healthz() -> Response:
-        return json_response({"status": "ok"})
-
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        return miner.metrics()
-
     return app
 
 
-def _reply(challenge: ChallengeMessage, body: bytes, nonce: str, report: Report, latency_ms: float) -> Reply:
+def _reply(
+    challenge: ChallengeMessage, body: bytes, nonce: str, report: Report, latency_ms: float
+) -> MinerReply:
     assert report.probability is not None  # a report without an error has all three
     assert report.model is not None
-    return Reply(
+    return MinerReply(
         challenge=challenge.challenge,
         body_sha256=hashlib.sha256(body).hexdigest(),
         request_nonce=nonce,

@@ -2,9 +2,9 @@
 
 A challenge is `POST /v1/detect?challenge=HEX&modality=image&deadline_ms=10000` with the file itself as body.
 It is signed by the rules of Bittensor's `btauth/1`: over method, path with query, hash of the body, a nonce
-that is the time in nanoseconds, sender and receiver. The answer, a `Reply` in JSON, is signed in the same way
-with the method `RESPONSE`; it names the challenge, the hash of the file and the nonce of the request, so that
-it can stand for no other. A request that is refused is answered with a `Refusal`, unsigned.
+that is the time in nanoseconds, sender and receiver. The answer, a `MinerReply` in JSON, is signed in the same
+way with the method `RESPONSE`; it names the challenge, the hash of the file and the nonce of the request, so
+that it can stand for no other. A request that is refused is answered with a `Refusal`, unsigned.
 
 Needs the extra `network`.
 """
@@ -19,7 +19,6 @@ import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import cast
 
@@ -30,7 +29,8 @@ from bittensor import http_auth
 from veridical.errors import NetworkError
 from veridical.media.limits import MIB
 from veridical.network.identity import Signer
-from veridical.results import ModelInfo, Verdict
+from veridical.results import Modality, ModelInfo, Verdict
+from veridical.web.refusals import Refusal
 
 DETECT_PATH = "/v1/detect"
 INFO_PATH = "/v1/info"
@@ -42,63 +42,9 @@ MOST_SKEW = http_auth.DEFAULT_ALLOWED_SKEW
 MOST_REPLY_BYTES = 4096
 
 
-class Modality(StrEnum):
-    """What kind of media a challenge is."""
-
-    IMAGE = "image"
-    VIDEO = "video"
-
-    @property
-    def most_bytes(self) -> int:
-        """The largest file that is sent."""
-        return {Modality.IMAGE: 8 * MIB, Modality.VIDEO: 32 * MIB}[self]
-
-    @property
-    def most_seconds(self) -> float:
-        """The longest that an answer is waited for."""
-        return {Modality.IMAGE: 10.0, Modality.VIDEO: 30.0}[self]
-
-
-# Every reason for which a request is not answered, with the status in HTTP; the codes are stable. Those of 422
-# are a file's own, as in `MediaError`.
-STATUS_OF: Mapping[str, int] = {
-    "malformed_request": 400,
-    "incomplete_body": 400,
-    "malformed_auth": 401,
-    "wrong_receiver": 401,
-    "stale_request": 401,
-    "bad_signature": 401,
-    "replayed_request": 401,
-    "bad_key": 401,
-    "not_registered": 403,
-    "no_permit": 403,
-    "not_enough_stake": 403,
-    "blacklisted": 403,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "body_too_slow": 408,
-    "length_required": 411,
-    "body_too_large": 413,
-    "unsupported_modality": 415,
-    "missing_extra": 415,
-    "empty_file": 422,
-    "unsupported_format": 422,
-    "malformed": 422,
-    "truncated": 422,
-    "too_large": 422,
-    "too_small": 422,
-    "decode_timeout": 422,
-    "decode_oom": 422,
-    "decode_crashed": 422,
-    "rate_limited": 429,
-    "internal_error": 500,
-    "model_failed": 500,
-    "no_answers": 502,
-    "no_metagraph": 503,
-    "no_nonces": 503,
-    "queue_full": 503,
-    "deadline_passed": 504,
-}
+# The largest file of a modality that is sent, and the longest that an answer to it is waited for, seconds.
+MOST_BYTES = {Modality.IMAGE: 8 * MIB, Modality.VIDEO: 32 * MIB}
+MOST_SECONDS = {Modality.IMAGE: 10.0, Modality.VIDEO: 30.0}
 
 _OF_AUTH: Mapping[type[http_auth.AuthError], str] = {
     http_auth.MalformedAuth: "malformed_auth",
@@ -110,20 +56,6 @@ _OF_AUTH: Mapping[type[http_auth.AuthError], str] = {
 
 _CHALLENGE = re.compile(r"[0-9a-f]{32}")
 _MILLISECONDS = re.compile(r"[1-9][0-9]{0,5}")
-
-
-class Refusal(NetworkError):
-    """A request or an answer that is not accepted; its `code` is one of `STATUS_OF`.
-
-    `retry_after`: seconds after which it may be tried again; None if that would change nothing.
-    """
-
-    def __init__(
-        self, code: str, message: str, *, hint: str | None = None, retry_after: float | None = None
-    ) -> None:
-        super().__init__(message, code=code, hint=hint, retryable=retry_after is not None)
-        self.status = STATUS_OF[code]
-        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -148,14 +80,14 @@ class ChallengeMessage:
         if fields["modality"] not in set(Modality):
             raise Refusal("unsupported_modality", "The modality is neither image nor video.")
         modality = Modality(fields["modality"])
-        most = round(modality.most_seconds * 1000)
+        most = round(MOST_SECONDS[modality] * 1000)
         if not _MILLISECONDS.fullmatch(fields["deadline_ms"]) or int(fields["deadline_ms"]) > most:
             raise Refusal("malformed_request", f"The deadline_ms is no whole number from 1 to {most}.")
         return cls(fields["challenge"], modality, int(fields["deadline_ms"]))
 
 
 @dataclass(frozen=True)
-class Reply:
+class MinerReply:
     """A miner's answer: `p` is its probability of fake, in [0, 1]; `request_nonce` is decimal."""
 
     challenge: str
@@ -236,8 +168,6 @@ def verify_request(
     try:
         return _verify(headers, body, method="POST", target=target, receiver=receiver, nonces=nonces)
     except NetworkError as error:
-        if isinstance(error, Refusal):
-            raise
         raise Refusal("no_nonces", "Replays cannot be told at present.", retry_after=5) from error
 
 
@@ -253,7 +183,7 @@ def verify_reply(
     request: Mapping[str, str],
     message: ChallengeMessage,
     body_sha256: str,
-) -> Reply:
+) -> MinerReply:
     """The answer to the request with these headers; raises `Refusal`.
 
     `malformed_request` is an answer that is not of the right form, `wrong_receiver` one to another request or
@@ -348,9 +278,9 @@ def _fields(query: str) -> dict[str, str]:
     return dict(pairs)
 
 
-def _decode_reply(content: bytes) -> Reply:
+def _decode_reply(content: bytes) -> MinerReply:
     try:
-        reply = msgspec.json.decode(content, type=Reply)
+        reply = msgspec.json.decode(content, type=MinerReply)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal("malformed_request", f"The answer cannot be read: {error}.") from error
     if not 0.0 <= reply.p <= 1.0:  # also false for NaN

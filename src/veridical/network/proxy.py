@@ -9,32 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from email.message import Message
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
 from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
 
-from veridical.network._http import ANSWERED, Counts, json_response, metrics_text, new_app, read_body
-from veridical.network._metagraph_view import MetagraphView
-from veridical.network.admission import TokenBuckets
-from veridical.network.api_keys import ApiKeys
 from veridical.network.chain import Chain, Metagraph, Neuron
+from veridical.network.chain.metagraph_view import MetagraphView
 from veridical.network.client import Answer, Client, ask, open_client
 from veridical.network.identity import Signer
-from veridical.network.protocol import DETECT_PATH, ChallengeMessage, Modality, Refusal
-from veridical.results import Verdict
+from veridical.network.protocol import DETECT_PATH, MOST_BYTES, MOST_SECONDS, ChallengeMessage
+from veridical.results import Modality, Verdict
+from veridical.web.admission import TokenBuckets
+from veridical.web.api_keys import ApiKeys
+from veridical.web.bodies import read_file
+from veridical.web.metrics import ANSWERED, CodeCounter
+from veridical.web.refusals import Refusal
+from veridical.web.server import json_response, new_app
 
 Floats = NDArray[np.float64]
 
 _METAGRAPH_SECONDS = 12.0
-# What a form adds to the file in it.
-_FORM_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,13 @@ class Proxy:
         *,
         local: bool = False,
     ) -> None:
-        self.counts = Counts()
-        self.answers = Counts()  # What came from miners: `answered`, or the error of an `Answer`.
+        self.registry = CollectorRegistry()
+        self.counts = CodeCounter(
+            self.registry, "veridical_proxy_requests_total", "Requests by what became of them."
+        )
+        self.answers = CodeCounter(
+            self.registry, "veridical_proxy_answers_total", "Miners' answers, or errors."
+        )
         self._signer = signer
         self._local = local
         self._keys = keys
@@ -124,15 +129,15 @@ class Proxy:
         self._buckets.take(await self._client_of(request))
         is_rich = _flag(request, "rich")
         modality = _modality(request)
-        file = await _file(request, modality)
+        file = await read_file(request, most_bytes=MOST_BYTES[modality], seconds=MOST_SECONDS[modality])
         graph = await self._view.current()
         miners = best_miners(graph, count=self._rules.miners, without=self._signer.ss58_address)
         challenge = ChallengeMessage(
-            secrets.token_hex(16), modality, deadline_ms=round(modality.most_seconds * 1000)
+            secrets.token_hex(16), modality, deadline_ms=round(MOST_SECONDS[modality] * 1000)
         )
         answers = await asyncio.gather(
             *(
-                ask(self._client, self._signer, miner, challenge, file, timeout=modality.most_seconds)
+                ask(self._client, self._signer, miner, challenge, file, timeout=MOST_SECONDS[modality])
                 for miner in miners
             )
         )
@@ -142,16 +147,6 @@ class Proxy:
         content = _content(asked, hashlib.sha256(file).hexdigest(), is_rich=is_rich)
         self.counts.add(ANSWERED)
         return json_response(content)
-
-    def metrics(self) -> Response:
-        """What happened so far, for Prometheus."""
-        requests, answers = self.counts.samples(), self.answers.samples()
-        return metrics_text(
-            [
-                ("veridical_proxy_requests_total", "counter", "Requests by what became of them.", requests),
-                ("veridical_proxy_answers_total", "counter", "What miners answered.", answers),
-            ]
-        )
 
     async def _client_of(self, request: Request) -> str:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -163,19 +158,11 @@ class Proxy:
 
 def proxy_app(proxy: Proxy) -> FastAPI:
     """The proxy's HTTP interface."""
-    app = new_app("Veridical proxy", proxy.counts, while_open=proxy.connected)
+    app = new_app("Veridical proxy", proxy.registry, proxy.counts, while_open=proxy.connected)
 
     @app.post(DETECT_PATH)
     async def detect(request: Request) -> Response:
         return await proxy.detect(request)
-
-    @app.get("/healthz")
-    async def healthz() -> Response:
-        return json_response({"status": "ok"})
-
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        return proxy.metrics()
 
     return app
 
@@ -234,31 +221,3 @@ def _modality(request: Request) -> Modality:
     if text not in set(Modality):
         raise Refusal("unsupported_modality", "The modality is neither image nor video.")
     return Modality(text)
-
-
-async def _file(request: Request, modality: Modality) -> bytes:
-    """The file: the whole body, or what the form in it calls `file`."""
-    is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
-    most = modality.most_bytes + (_FORM_BYTES if is_form else 0)
-    body = await read_body(request, most_bytes=most, seconds=modality.most_seconds)
-    file = file_of_form(body, request.headers["content-type"]) if is_form else body
-    if not file:
-        raise Refusal("empty_file", "There is no file in the request.")
-    if len(file) > modality.most_bytes:
-        raise Refusal("body_too_large", f"At most {modality.most_bytes} bytes are judged.")
-    return file
-
-
-def file_of_form(body: bytes, content_type: str) -> bytes:
-    """What a form (RFC 7578) holds under the name `file`; raises `Refusal` (`malformed_request`)."""
-    header = Message()
-    header["Content-Type"] = content_type
-    boundary = header.get_boundary()
-    if boundary:
-        # Split and not parsed: the parser of `email` reads files line by line, which takes seconds.
-        for part in (b"\r\n" + body).split(b"\r\n--" + boundary.encode("utf-8", "replace")):
-            head, blank, content = part.partition(b"\r\n\r\n")
-            disposition = email.message_from_bytes(head.removeprefix(b"\r\n"))
-            if blank and disposition.get_param("name", header="Content-Disposition") == "file":
-                return content
-    raise Refusal("malformed_request", "The form has no part named 'file'.")

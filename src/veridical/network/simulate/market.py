@@ -15,12 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from veridical.network import yuma
-from veridical.network.chain import OPEN_COMMITS
-from veridical.network.replay import ClosedChallenge, replay
-from veridical.network.scoring import RULES, Scoring
-from veridical.network.simulate.miners import TEMPO, Floats, Miner, population
-from veridical.network.simulate.validators import VALIDATORS, Media, Validator, copied, record_history
+from veridical.network.chain import OPEN_COMMITS, yuma
+from veridical.network.simulate.miners import TEMPO, Floats, SimulatedMiner, population
+from veridical.network.simulate.validators import VALIDATORS, Media, SimulatedValidator, copied, record_history
+from veridical.network.validator.scoring import RULES, Scoring
+from veridical.network.validator.settlement import ClosedChallenge, settle_epochs
 
 # The last is the longest for which a validator that commits in every epoch has no more than ten open.
 REVEAL_PERIODS = (0, 1, 3, OPEN_COMMITS)
@@ -36,8 +35,8 @@ class Market:
     `incentive` is (epochs, miners), `dividends` (epochs, validators).
     """
 
-    miners: Sequence[Miner]
-    validators: Sequence[Validator]
+    miners: Sequence[SimulatedMiner]
+    validators: Sequence[SimulatedValidator]
     incentive: Floats
     dividends: Floats
 
@@ -87,8 +86,8 @@ class Simulation:
     epochs: int
     seed: int
     media: Media
-    miners: Sequence[Miner]
-    validators: Sequence[Validator]
+    miners: Sequence[SimulatedMiner]
+    validators: Sequence[SimulatedValidator]
     markets: Mapping[str, Mapping[int, Market]]
 
 
@@ -115,7 +114,7 @@ def simulate(
     return Simulation(epochs, seed, media, miners, VALIDATORS, markets)
 
 
-def settle(miners: Sequence[Miner], rows: Floats, reveal_period: int) -> Market:
+def settle(miners: Sequence[SimulatedMiner], rows: Floats, reveal_period: int) -> Market:
     """Yuma over all epochs; `rows`, (epochs, validators, miners), is what each set, the copier nothing yet."""
     counted = _counted(rows, reveal_period)
     stakes = np.array([validator.stake for validator in VALIDATORS])
@@ -141,7 +140,7 @@ def settle(miners: Sequence[Miner], rows: Floats, reveal_period: int) -> Market:
                 bonded_until=epoch * TEMPO + 1,
                 committed=np.full(n, block - 1 - reveal_period * TEMPO),
             ),
-            yuma.Rules(),
+            yuma.YumaRules(),
         )
         incentive[epoch], dividends[epoch] = ended.incentive[first:], ended.dividends[:first]
         bonds = ended.bonds
@@ -149,19 +148,23 @@ def settle(miners: Sequence[Miner], rows: Floats, reveal_period: int) -> Market:
 
 
 def _rows(
-    histories: Mapping[str, Sequence[ClosedChallenge]], miners: Sequence[Miner], epochs: int, settings: Scoring
+    histories: Mapping[str, Sequence[ClosedChallenge]],
+    miners: Sequence[SimulatedMiner],
+    epochs: int,
+    settings: Scoring,
 ) -> Floats:
     rows = np.zeros((epochs, len(VALIDATORS), len(miners)))
+    hotkeys = [[miner.hotkey(epoch) for miner in miners] for epoch in range(epochs)]
     for place, validator in enumerate(VALIDATORS):
-        for settled in replay(histories.get(validator.name, ()), settings):
-            hotkeys = (miner.hotkey(settled.epoch) for miner in miners)
-            own = np.array([settled.weights.get(hotkey, 0.0) if hotkey else 0.0 for hotkey in hotkeys])
-            # Hotkeys that have left have no weights.
-            rows[settled.epoch, place] = own / own.sum() if own.any() else own
+        history = histories.get(validator.name, ())
+        for epoch, settled in settle_epochs(
+            history, settings, registered=lambda epoch: set(filter(None, hotkeys[epoch]))
+        ):
+            rows[epoch, place] = [settled.weights.get(hotkey or "", 0.0) for hotkey in hotkeys[epoch]]
     return rows
 
 
-def _registered(miner: Miner, epoch: int) -> int:
+def _registered(miner: SimulatedMiner, epoch: int) -> int:
     """The block at which the hotkey registered; for none the epoch's last, so that no weight is its own."""
     registered = miner.registered(epoch)
     return (epoch + 1) * TEMPO if registered is None else registered * TEMPO + 1 if registered else 0

@@ -68,7 +68,7 @@ Strategy = Callable[[Challenges, Others, np.random.Generator], Answers]
 
 
 @dataclass(frozen=True)
-class Miner:
+class SimulatedMiner:
     """Somebody and what it does; `kind` is `honest` or `cheat`, `joins` the epoch in which it registers.
 
     `auroc` is that of the detector behind an honest one, for each epoch; a strategy sees the answers of the
@@ -106,22 +106,24 @@ class Miner:
         return float(self.auroc.mean())
 
 
-def population(epochs: int, rng: np.random.Generator) -> list[Miner]:
+def population(epochs: int, rng: np.random.Generator) -> list[SimulatedMiner]:
     """Nine honest miners and twelve cheats."""
     honest = [_honest(auroc, epochs, rng) for auroc in HONEST]
     good = _drifting(0.80, epochs, rng)
     best = _drifting(0.95, epochs, rng)
     return [
         *honest,
-        Miner("always_real", "cheat", "answers 0", _constant(0.0)),
-        Miner("always_fake", "cheat", "answers 1", _constant(1.0)),
-        Miner("always_half", "cheat", "answers 0.5", _constant(0.5)),
-        Miner("random", "cheat", "answers a uniform number", _random),
-        Miner("silent_when_unsure", "cheat", "AUROC 0.80, answers only when sure", _silent(good)),
-        Miner("nan_when_unsure", "cheat", "AUROC 0.80, answers NaN when not sure", _not_a_number(good)),
-        Miner("late", "cheat", "AUROC 0.95, every other answer comes too late", _late(best)),
-        Miner("looks_up_hashes", "cheat", "knows some items, guesses the others", _look_up),
-        Miner(
+        SimulatedMiner("always_real", "cheat", "answers 0", _constant(0.0)),
+        SimulatedMiner("always_fake", "cheat", "answers 1", _constant(1.0)),
+        SimulatedMiner("always_half", "cheat", "answers 0.5", _constant(0.5)),
+        SimulatedMiner("random", "cheat", "answers a uniform number", _random),
+        SimulatedMiner("silent_when_unsure", "cheat", "AUROC 0.80, answers only when sure", _silent(good)),
+        SimulatedMiner(
+            "nan_when_unsure", "cheat", "AUROC 0.80, answers NaN when not sure", _not_a_number(good)
+        ),
+        SimulatedMiner("late", "cheat", "AUROC 0.95, every other answer comes too late", _late(best)),
+        SimulatedMiner("looks_up_hashes", "cheat", "knows some items, guesses the others", _look_up),
+        SimulatedMiner(
             "copies_neighbour",
             "cheat",
             "answers what honest_0.95 answers",
@@ -129,7 +131,7 @@ def population(epochs: int, rng: np.random.Generator) -> list[Miner]:
             joins=_COPIES_JOIN,
         ),
         *(
-            Miner(
+            SimulatedMiner(
                 f"extra_hotkey_{number}",
                 "cheat",
                 "another hotkey for the model of honest_0.75",
@@ -138,7 +140,7 @@ def population(epochs: int, rng: np.random.Generator) -> list[Miner]:
             )
             for number in (1, 2)
         ),
-        Miner(
+        SimulatedMiner(
             "launders_history",
             "cheat",
             "answers a uniform number, under a new hotkey once the last is pruned",
@@ -149,9 +151,9 @@ def population(epochs: int, rng: np.random.Generator) -> list[Miner]:
     ]
 
 
-def _honest(auroc: float, epochs: int, rng: np.random.Generator) -> Miner:
+def _honest(auroc: float, epochs: int, rng: np.random.Generator) -> SimulatedMiner:
     drifting = _drifting(auroc, epochs, rng)
-    return Miner(
+    return SimulatedMiner(
         f"honest_{auroc:.2f}", "honest", f"a detector of AUROC {auroc:.2f}", _detect(drifting), drifting
     )
 

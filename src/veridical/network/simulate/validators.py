@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from veridical.network.replay import ClosedChallenge
-from veridical.network.simulate.miners import Answers, Challenges, Floats, Miner
+from veridical.network.simulate.miners import Answers, Challenges, Floats, SimulatedMiner
+from veridical.network.validator.settlement import ClosedChallenge
 
 
 @dataclass(frozen=True)
-class Validator:
+class SimulatedValidator:
     """A hotkey with stake (share of all) that closes so many challenges in an epoch; a copier closes none."""
 
     name: str
@@ -23,12 +23,12 @@ class Validator:
 
 
 VALIDATORS = (
-    Validator("honest_1", "honest", "20 challenges in an epoch", 0.28, 20),
-    Validator("honest_2", "honest", "20 challenges in an epoch", 0.22, 20),
-    Validator("honest_3", "honest", "20 challenges in an epoch", 0.18, 20),
-    Validator("honest_4", "honest", "20 challenges in an epoch, the copier's stake", 0.10, 20),
-    Validator("lazy", "cheat", "4 challenges in an epoch", 0.12, 4),
-    Validator("weight_copier", "cheat", "sets the mean of all weights that it can see", 0.10, 0),
+    SimulatedValidator("honest_1", "honest", "20 challenges in an epoch", 0.28, 20),
+    SimulatedValidator("honest_2", "honest", "20 challenges in an epoch", 0.22, 20),
+    SimulatedValidator("honest_3", "honest", "20 challenges in an epoch", 0.18, 20),
+    SimulatedValidator("honest_4", "honest", "20 challenges in an epoch, the copier's stake", 0.10, 20),
+    SimulatedValidator("lazy", "cheat", "4 challenges in an epoch", 0.12, 4),
+    SimulatedValidator("weight_copier", "cheat", "sets the mean of all weights that it can see", 0.10, 0),
 )
 
 
@@ -47,7 +47,11 @@ class Media:
 
 
 def record_history(
-    validator: Validator, miners: Sequence[Miner], epochs: int, media: Media, rng: np.random.Generator
+    validator: SimulatedValidator,
+    miners: Sequence[SimulatedMiner],
+    epochs: int,
+    media: Media,
+    rng: np.random.Generator,
 ) -> list[ClosedChallenge]:
     """All challenges that a validator closes, in order."""
     challenges = _draw(validator, epochs, media, rng)
@@ -81,7 +85,7 @@ def copied(visible: Floats, stake: Floats) -> Floats:
     return mean
 
 
-def _draw(validator: Validator, epochs: int, media: Media, rng: np.random.Generator) -> Challenges:
+def _draw(validator: SimulatedValidator, epochs: int, media: Media, rng: np.random.Generator) -> Challenges:
     n = epochs * validator.challenges_per_epoch
     is_known = rng.random(n) < media.known
     return Challenges(

@@ -1,0 +1,1 @@
+"""HTTP machinery: bodies and their limits, keys, refusals, metrics; knows nothing of what is served."""
