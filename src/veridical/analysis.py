@@ -35,23 +35,39 @@ def analyse(
     *,
     threshold: float | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    allow_truncated: bool = False,
 ) -> Report:
     """Judge one picture: its bytes, or the path of its file.
 
     `detectors` is a name from `list_detectors()` or a bundle's folder; `threshold` replaces the probability
-    from which on the verdict is `ai`. A file that cannot be judged gives a report with the verdict `error`;
+    from which on the verdict is `ai`; with `allow_truncated` a file that breaks off gets a number, but no
+    verdict. A file that cannot be judged gives a report with the verdict `error`;
     raised are only `ModelError` (no such detector) and `UsageError`.
     """
     detector = load_detector(detectors)
     if isinstance(source, bytes):
-        return judge(source, path=None, detector=detector, threshold=threshold, limits=limits).report
+        return judge(
+            source,
+            path=None,
+            detector=detector,
+            threshold=threshold,
+            limits=limits,
+            allow_truncated=allow_truncated,
+        ).report
     path = os.fspath(source)
     _effective_thresholds(detector.thresholds, threshold)  # refuses a wrong one before the file is read
     try:
         data = _read(path, limits)
     except (SourceError, MediaError) as error:
         return Report(path=path, verdict=Verdict.ERROR, error=error.info)
-    return judge(data, path=path, detector=detector, threshold=threshold, limits=limits).report
+    return judge(
+        data,
+        path=path,
+        detector=detector,
+        threshold=threshold,
+        limits=limits,
+        allow_truncated=allow_truncated,
+    ).report
 
 
 def judge(
@@ -61,13 +77,14 @@ def judge(
     detector: Detector,
     threshold: float | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    allow_truncated: bool = False,
 ) -> Analysis:
     """Judge the bytes of one file; `path` is only the name to report. Raises and gives as `analyse` does."""
     thresholds = _effective_thresholds(detector.thresholds, threshold)
     image = None
     started = time.perf_counter()
     try:
-        image = open_media(data, limits=limits)
+        image = open_media(data, limits=limits, allow_truncated=allow_truncated)
         decoded = time.perf_counter()
         judgement = judge_medium(image, detector, thresholds=thresholds)
     except (MediaError, MissingExtraError) as error:

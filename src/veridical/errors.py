@@ -79,7 +79,7 @@ class ModelError(VeridicalError):
     Codes: `malformed_bundle`, `hash_mismatch`, `unsafe_checkpoint`, `malformed_checkpoint`,
     `checkpoint_mismatch`, `unsafe_graph`, `non_finite_parameters`, `self_test_failed`, `offline`,
     `missing_backbone`, `export_mismatch`, `unsupported_export`, `gate_failed`, `missing_index`,
-    `malformed_index`, `malformed_recipe`, `out_of_memory`, `data_mismatch`.
+    `malformed_index`, `malformed_recipe`, `out_of_memory`, `data_mismatch`, `diverged`.
     """
 
     code = "malformed_bundle"
@@ -142,7 +142,10 @@ class MissingExtraError(VeridicalError):
 
 
 class UsageError(VeridicalError):
-    """An argument or setting that the caller can correct."""
+    """An argument or setting that the caller can correct.
+
+    Code: `usage`.
+    """
 
     code = "usage"
 

@@ -27,10 +27,7 @@ EXTRAS: dict[str, Extra] = {
     "heic": Extra("HEIC and HEIF pictures", ("pi_heif",)),
     "hub": Extra("models from a hub", ("huggingface_hub", "transformers", "pyarrow")),
     "jxl": Extra("JPEG XL pictures", ("imagecodecs",)),
-    "network": Extra(
-        "miners, validators and the ledger",
-        ("bittensor", "bittensor_core", "httpx2", *_SERVE),
-    ),
+    "network": Extra("miners, validators and the ledger", ("bittensor", "bittensor_core", "httpx2", *_SERVE)),
     "retrieval": Extra("PDQ hashes of known pictures", ("pdqhash",)),
     "serve": Extra("HTTP servers", _SERVE),
     "train": Extra(

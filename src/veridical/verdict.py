@@ -17,10 +17,13 @@ from veridical.media.image import Image
 from veridical.results import Score, Thresholds, Verdict
 
 VIEWS_DISAGREE = "views_disagree"
+# The decoder's warning of a picture that breaks off; what a detector says of the rest was never measured.
+TRUNCATED = "truncated"
 
 # The verdicts that each code withholds; other codes are warnings and nothing more.
 WITHHOLDS: Mapping[str, Collection[Verdict]] = {
     VIEWS_DISAGREE: (Verdict.AI, Verdict.REAL),
+    TRUNCATED: (Verdict.AI, Verdict.REAL),
     **{gate.code: gate.withholds for gate in GATES.values()},
 }
 
@@ -58,7 +61,7 @@ def judge_medium(medium: Image, detector: Detector, *, thresholds: Thresholds | 
     parts = tuple(probability(logit, detector.card) for logit in score.part_logits)
     # Gates say where a card's error rates do not hold. A detector without a card states none: what `retrieval`
     # knows of a picture does not depend on its texture.
-    binding = warnings if detector.card else ()
+    binding = (*medium.warnings, *(warnings if detector.card else ()))
     codes = withholding_codes(parts, effective, binding)
     return Judgement(
         verdict=decide(score.probability, effective, codes),

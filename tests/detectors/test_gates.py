@@ -29,7 +29,7 @@ from veridical.media.image import Pixels
 from veridical.models.bundle import Bundle
 from veridical.models.card import PixelInput
 from veridical.results import Thresholds, Verdict
-from veridical.verdict import decide, judge_medium
+from veridical.verdict import VIEWS_DISAGREE, WITHHOLDS, decide, judge_medium
 
 WriteBundle = Callable[..., Bundle]
 
@@ -129,7 +129,8 @@ def test_of_an_animation_a_gate_fires_if_it_does_on_most_frames() -> None:
 
 
 def test_every_gate_has_words_and_withholds_only_verdicts_that_could_be_given() -> None:
-    assert GATES.keys() == GATE_WORDS.keys() <= WARNING_WORDS.keys()
+    assert GATES.keys() <= WITHHOLDS.keys() <= WARNING_WORDS.keys()
+    assert GATE_WORDS.keys() == WITHHOLDS.keys() - {VIEWS_DISAGREE}
     assert {verdict for gate in GATES.values() for verdict in gate.withholds} <= {Verdict.AI, Verdict.REAL}
 
 

@@ -27,7 +27,7 @@ from veridical.models.card import Calibration
 from veridical.results import Score, Thresholds
 
 WriteBundle = Callable[..., Bundle]
-Gate = FaceGate | ClusterGate | DetectorGate
+ContentGate = FaceGate | ClusterGate | DetectorGate
 
 RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (90, 90, 90)
 
@@ -68,7 +68,7 @@ def cut_out(image: np.ndarray, face: Face, *, margin: float) -> np.ndarray:
     return image[box.top : box.top + box.height, box.left : box.left + box.width]
 
 
-def judged(tmp_path: Path, general: Part, gates: list[Gate], image: np.ndarray) -> Score:
+def judged(tmp_path: Path, general: Part, gates: list[ContentGate], image: np.ndarray) -> Score:
     recipe = MixtureRecipe(name="m", version="1", description="", general=general, gates=tuple(gates))
     (tmp_path / "m.json").write_bytes(recipe.to_json())
     return load_detector(f"mixture:{tmp_path / 'm.json'}").detect(Image.of(image))
@@ -88,7 +88,7 @@ def test_only_the_expert_of_the_gate_that_fired_judges(tmp_path: Path, parts: di
 
 
 def test_of_several_experts_that_judge_the_greatest_counts(tmp_path: Path, parts: dict[str, Part]) -> None:
-    gates: list[Gate] = [clusters(parts["low"], "red", "grey"), clusters(parts["high"], "red")]
+    gates: list[ContentGate] = [clusters(parts["low"], "red", "grey"), clusters(parts["high"], "red")]
     score = judged(tmp_path, parts["general"], gates, filled(RED))
     assert score.logit == pytest.approx(1.7)
     assert len(words(score)) == 3

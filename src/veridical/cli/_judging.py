@@ -31,6 +31,7 @@ class Judge:
 
     detector: Detector
     threshold: float | None = None
+    allow_truncated: bool = False
     with_thumbnail: bool = False
 
     def __call__(self, item: Item) -> Entry:
@@ -53,7 +54,13 @@ class Judge:
         return Entry(Report(path=name, verdict=Verdict.ERROR, error=safe))
 
     def _judge(self, item: Item, name: str) -> Entry:
-        judged = judge(item.read(DEFAULT_LIMITS), path=name, detector=self.detector, threshold=self.threshold)
+        judged = judge(
+            item.read(DEFAULT_LIMITS),
+            path=name,
+            detector=self.detector,
+            threshold=self.threshold,
+            allow_truncated=self.allow_truncated,
+        )
         if not self.with_thumbnail or judged.image is None:
             return Entry(judged.report)
         from veridical.reports.thumbnail import data_uri

@@ -54,6 +54,9 @@ def _probability(ctx: click.Context, param: click.Parameter, value: float | None
     callback=_probability,
     help="Exit 1 if some probability is at or above this.",
 )
+@click.option(
+    "--allow-truncated", is_flag=True, help="Give a number, but no verdict, for what is left of a broken file."
+)
 @click.option("--jobs", type=click.IntRange(1, 256), help="Files judged at a time. Default: one for each core.")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but what ends the run.")
 @click.option("--no-color", is_flag=True, help="No colours; so says the variable NO_COLOR.")
@@ -67,6 +70,7 @@ def detect(
     detector: str | None,
     threshold: float | None,
     fail_on: float | None,
+    allow_truncated: bool,
     jobs: int | None,
     quiet: bool,
     no_color: bool,
@@ -96,7 +100,12 @@ def detect(
         colour=output is None and not no_color and _shows_colour(),
         width=shutil.get_terminal_size().columns if output is None else 80,
     )
-    judge = Judge(loaded, threshold=threshold, with_thumbnail=chosen is Format.HTML)
+    judge = Judge(
+        loaded,
+        threshold=threshold,
+        allow_truncated=allow_truncated,
+        with_thumbnail=chosen is Format.HTML,
+    )
     items = find_items(sources, recursive=recursive, stdin=sys.stdin.buffer if sys.stdin else None)
     if "-" in sources:
         jobs = 1  # Ctrl-C does not reach a thread that waits for stdin.

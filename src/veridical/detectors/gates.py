@@ -55,7 +55,7 @@ GATES = {gate.code: gate for gate in (SMALL_PICTURE, FLAT_PICTURE, SCREENSHOT_OR
 
 
 @dataclass(frozen=True)
-class Statistics:
+class PixelStatistics:
     """What gates look at; shares are of 8 x 8 blocks, ranges and steps in grey levels of luma (0 to 255).
 
     `still`: share of blocks with a range of at most 6. `half_tones`: share of those with one above 6 and below
@@ -92,13 +92,13 @@ def look_at_frames(frames: Sequence[Pixels]) -> tuple[str, ...]:
     return tuple(code for code in GATES if 2 * fired.count(code) > len(frames))
 
 
-def measure(pixels: Pixels) -> Statistics:
+def measure(pixels: Pixels) -> PixelStatistics:
     """The statistics of a picture, uint8 (height, width, 3), of at least 32 pixels a side."""
     luma = _luma(_tiles(pixels))
     ranges = np.ptp(_blocks(luma), axis=1)
     halved = _blocks(_halved(luma))
     contrasty = np.ptp(halved, axis=1) >= 4 * 48
-    return Statistics(
+    return PixelStatistics(
         still=float(np.mean(ranges <= 6)),
         half_tones=float(np.mean((ranges > 6) & (ranges < 48))),
         contrasty=float(np.mean(contrasty)),

@@ -69,7 +69,7 @@ class Opened:
     box: Box | None = None
 
 
-class Gate(Protocol):
+class ContentGate(Protocol):
     """Looks at a picture before it is judged."""
 
     def look(self, image: Pixels) -> Opened | None:
@@ -87,7 +87,7 @@ class FaceGate(msgspec.Struct, frozen=True, kw_only=True, tag="face", tag_field=
     margin: Annotated[float, msgspec.Meta(ge=1)] = 1.3
 
     def look(self, image: Pixels) -> Opened | None:
-        """See `Gate.look`."""
+        """See `ContentGate.look`."""
         faces = [face for face in find_faces(image) if min(face.height, face.width) >= self.least_side]
         if not faces:
             return None
@@ -115,7 +115,7 @@ class ClusterGate(msgspec.Struct, frozen=True, kw_only=True, tag="clusters", tag
             raise ValueError("fires_on names some of the centroids")
 
     def look(self, image: Pixels) -> Opened | None:
-        """See `Gate.look`."""
+        """See `ContentGate.look`."""
         statistics = colour_statistics(image)
         nearest = min(self.centroids, key=lambda name: self._distance(statistics, name))
         if nearest not in self.fires_on:
@@ -150,7 +150,7 @@ class DetectorLooks:
     least: float
 
     def look(self, image: Pixels) -> Opened | None:
-        """See `Gate.look`."""
+        """See `ContentGate.look`."""
         if min(image.shape[:2]) < self.detector.minimum:
             return None
         probability = self.detector.detect(Image.of(image)).probability
@@ -168,7 +168,7 @@ class Mixture(Combination):
         self,
         recipe: MixtureRecipe,
         general: Detector,
-        gated: Sequence[tuple[Gate, Detector]],
+        gated: Sequence[tuple[ContentGate, Detector]],
         sha256: str,
     ) -> None:
         super().__init__(

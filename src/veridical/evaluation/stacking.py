@@ -48,7 +48,7 @@ Folds = list[tuple[Places, Places]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class PredictionTable:
     """The predictions of several detectors for the same samples.
 
     `logits` (samples, detectors) are raw, NaN where a detector gave none; `rows` has one prediction a sample.
@@ -61,7 +61,7 @@ class Table:
     rows: tuple[Prediction, ...]
 
 
-def table_of(predictions: Sequence[Prediction]) -> Table:
+def table_of(predictions: Sequence[Prediction]) -> PredictionTable:
     """Predictions side by side, in the order in which samples and detectors first appear.
 
     Raises `DataError` for two bundles of one name, two answers to one sample, or two labels of one sample.
@@ -77,7 +77,7 @@ def table_of(predictions: Sequence[Prediction]) -> Table:
         answers[row.detector] = row
     logits = [[answers[d].logit if d in answers else np.nan for d in bundles] for answers in samples.values()]
     rows = tuple(next(iter(answers.values())) for answers in samples.values())
-    return Table(
+    return PredictionTable(
         detectors=tuple(bundles),
         sha256=tuple(bundles.values()),
         labels=np.array([int(row.label == "fake") for row in rows]),
@@ -200,7 +200,7 @@ def cross_calibrated(predictions: Sequence[Prediction], groups: list[str]) -> li
     return [judged[place] for place in range(len(predictions))]
 
 
-def _nested(table: Table, groups: list[str], name: str) -> list[Prediction]:
+def _nested(table: PredictionTable, groups: list[str], name: str) -> list[Prediction]:
     """The fusion's predictions, each by a stack, calibration and thresholds that saw none of its group.
 
     What `fit_fusion` chooses on all samples is chosen again in every fold, by folds within the rest.
@@ -217,7 +217,9 @@ def _nested(table: Table, groups: list[str], name: str) -> list[Prediction]:
     return [judged[place] for place in range(len(table.rows))]
 
 
-def _chosen(table: Table, groups: list[str]) -> tuple[tuple[int, ...], tuple[Member, ...], float, Scores]:
+def _chosen(
+    table: PredictionTable, groups: list[str]
+) -> tuple[tuple[int, ...], tuple[Member, ...], float, Scores]:
     """The columns, members and bias of the fusion of a table, and its stacked logits, out of fold."""
     folds = grouped_folds(table.labels, groups)
     everything = tuple(range(len(table.detectors)))
@@ -234,14 +236,14 @@ def _operating_point(labels: Labels, logits: Scores, groups: list[str]) -> tuple
     return calibration, choose_thresholds(labels, logits, calibration)
 
 
-def _as_predictions(table: Table, logits: Scores, name: str) -> list[Prediction]:
+def _as_predictions(table: PredictionTable, logits: Scores, name: str) -> list[Prediction]:
     return [
         dataclasses.replace(row, detector=name, bundle="", logit=float(logit), codes="", parts="")
         for row, logit in zip(table.rows, logits, strict=True)
     ]
 
 
-def _part(table: Table, places: Places) -> Table:
+def _part(table: PredictionTable, places: Places) -> PredictionTable:
     return dataclasses.replace(
         table,
         labels=table.labels[places],
@@ -276,7 +278,7 @@ def _without_infinities(logits: Scores) -> Scores:
     return logits
 
 
-def _out_of_fold(table: Table, columns: tuple[int, ...], folds: Folds) -> Scores:
+def _out_of_fold(table: PredictionTable, columns: tuple[int, ...], folds: Folds) -> Scores:
     """The stacked logit of each sample by a fit that saw none of its group."""
     logits = np.full(len(table.rows), np.nan)
     for train, held in folds:
@@ -285,7 +287,7 @@ def _out_of_fold(table: Table, columns: tuple[int, ...], folds: Folds) -> Scores
     return logits
 
 
-def _better_alone(table: Table, stacked: Scores, folds: Folds) -> int | None:
+def _better_alone(table: PredictionTable, stacked: Scores, folds: Folds) -> int | None:
     """The column of the best member, if some member is better than the stack in either respect; else `None`."""
     columns = range(len(table.detectors))
     losses = [_loss(table.labels, _out_of_fold(table, (column,), folds)) for column in columns]
@@ -295,7 +297,7 @@ def _better_alone(table: Table, stacked: Scores, folds: Folds) -> int | None:
     return int(np.argmax(areas))
 
 
-def _own_auroc(table: Table, column: int) -> float:
+def _own_auroc(table: PredictionTable, column: int) -> float:
     """The AUROC of a member's own logits, where it gave any: fits that differ between folds would blur it."""
     given = ~np.isnan(table.logits[:, column])
     return auroc(table.labels[given], table.logits[given, column])
@@ -309,7 +311,7 @@ def _loss(labels: Labels, logits: Scores) -> float:
     return float(log_loss(labels, probabilities, sample_weight=weights))
 
 
-def _fit(table: Table, columns: tuple[int, ...]) -> tuple[tuple[Member, ...], float]:
+def _fit(table: PredictionTable, columns: tuple[int, ...]) -> tuple[tuple[Member, ...], float]:
     blank = [_blank_member(table, column) for column in columns]
     features = np.hstack([_features(m, table.logits[:, c]) for m, c in zip(blank, columns, strict=True)])
     model = LogisticRegression(C=_REGULARISATION, class_weight="balanced", max_iter=1000)
@@ -322,7 +324,7 @@ def _fit(table: Table, columns: tuple[int, ...]) -> tuple[tuple[Member, ...], fl
     return members, float(model.intercept_[0])
 
 
-def _blank_member(table: Table, column: int) -> Member:
+def _blank_member(table: PredictionTable, column: int) -> Member:
     given = table.logits[~np.isnan(table.logits[:, column]), column]
     if not len(given):
         raise _unusable(f"'{table.detectors[column]}' gave no score in a fold")
@@ -340,7 +342,7 @@ def _blank_member(table: Table, column: int) -> Member:
     )
 
 
-def _untouched(table: Table, column: int) -> Member:
+def _untouched(table: PredictionTable, column: int) -> Member:
     """A member whose stacked logit is its own; the calibration does the rest."""
     given = table.logits[~np.isnan(table.logits[:, column]), column]
     return dataclasses.replace(
@@ -365,7 +367,7 @@ def _stack(members: tuple[Member, ...], bias: float, logits: Scores) -> Scores:
     return np.array([recipe.stack([None if np.isnan(x) else float(x) for x in row]) for row in logits])
 
 
-def _description(table: Table, chosen: tuple[int, ...]) -> str:
+def _description(table: PredictionTable, chosen: tuple[int, ...]) -> str:
     names = ", ".join(table.detectors[column] for column in chosen)
     if len(chosen) == len(table.detectors):
         return f"A logistic stack of {names}."

@@ -19,6 +19,7 @@ WARNING_WORDS = {
     "views_disagree": "Parts of the picture give different answers.",
     "frames_limited": "Only some frames of the animation were judged.",
     "metadata_partial": "Some of the file's metadata could not be read.",
+    "truncated": "The file breaks off: grey or black stands for what is missing.",
     "trailing_data": "The file holds data after the end of the picture.",
     "small_picture": "The picture is smaller than what the detector was made for.",
     "flat_picture": "There is almost no texture in the picture.",
@@ -35,6 +36,7 @@ GATE_WORDS = {
     "detector was never measured.",
     "heavy_compression": "The picture was once compressed so strongly that traces of AI, had there been any, "
     "would be gone.",
+    "truncated": "The file breaks off, and on half pictures the detector was never measured.",
 }
 
 
@@ -102,26 +104,26 @@ def estimate_in_words(name: str, value: float) -> str:
 
 
 @dataclass(frozen=True)
-class Part:
+class Paragraph:
     """A part of what a report says about one file: a heading, and its sentences."""
 
     heading: str
     sentences: tuple[str, ...]
 
 
-def account(report: Report) -> list[Part]:
+def account(report: Report) -> list[Paragraph]:
     """What a verdict rests on, in the order of a reader's questions; nothing for a file without an answer."""
     if report.error:
         return []
-    parts = [Part("What was seen", tuple(seen(report)))] if seen(report) else []
+    parts = [Paragraph("What was seen", tuple(seen(report)))] if seen(report) else []
     if rates := error_rates(report):
-        parts.append(Part("How often this verdict is wrong", tuple(rates)))
+        parts.append(Paragraph("How often this verdict is wrong", tuple(rates)))
     for verdict, heading in (
         (Verdict.AI, "What points to AI"),
         (Verdict.REAL, "What points to a real picture"),
     ):
-        parts.append(Part(heading, tuple(pointing_to(report, verdict)) or (NOTHING,)))
-    return [*parts, Part("What could be wrong", (*doubts(report), NO_PROOF))]
+        parts.append(Paragraph(heading, tuple(pointing_to(report, verdict)) or (NOTHING,)))
+    return [*parts, Paragraph("What could be wrong", (*doubts(report), NO_PROOF))]
 
 
 NOTHING = "Nothing that was looked at."

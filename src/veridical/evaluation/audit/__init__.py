@@ -29,7 +29,7 @@ from veridical.evaluation.audit.looks import look_at, view_colours
 from veridical.evaluation.audit.shortcuts import Shortcut, measure
 from veridical.results import Label
 
-__all__ = ["Audit", "Copy", "Counts", "Duplicate", "InTwoSplits", "Shortcut", "audit", "audit_views"]
+__all__ = ["Audit", "Copy", "SetCounts", "Duplicate", "InTwoSplits", "Shortcut", "audit", "audit_views"]
 
 # Of a training set so many pictures of a class are looked at as views, and so many in all sought for copies:
 # before training one wants to know within half a minute.
@@ -52,7 +52,7 @@ class InTwoSplits:
 
 
 @dataclass(frozen=True)
-class Counts:
+class SetCounts:
     """How many samples there are of what, `splits` and `sources` by label; `unreadable` by label too."""
 
     samples: int
@@ -71,7 +71,7 @@ class Audit:
     groups_in_two_splits: tuple[InTwoSplits, ...]
     prompts_in_two_splits: tuple[InTwoSplits, ...]
     unreadable: tuple[Unreadable, ...]
-    counts: Counts
+    counts: SetCounts
     notes: tuple[str, ...] = ()
 
     @property
@@ -193,7 +193,7 @@ def _in_two_splits(
     )
 
 
-def _count(samples: Sequence[Sample], unreadable: Sequence[Unreadable]) -> Counts:
+def _count(samples: Sequence[Sample], unreadable: Sequence[Unreadable]) -> SetCounts:
     splits: dict[str, Counter[str]] = defaultdict(Counter)
     sources: dict[str, Counter[str]] = defaultdict(Counter)
     for sample in samples:
@@ -201,7 +201,7 @@ def _count(samples: Sequence[Sample], unreadable: Sequence[Unreadable]) -> Count
         splits[sample.split][label] += 1
         sources[sample.source][label] += 1
     fakes = Counter(sample.generator for sample in samples if sample.label is Label.FAKE)
-    return Counts(
+    return SetCounts(
         samples=len(samples),
         splits={name: dict(splits[name]) for name in sorted(splits)},
         generators=dict(sorted(fakes.items())),
