@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from veridical.network.chain import Chain, Metagraph, Neuron
+from veridical.network.chain.ledger import LocalLedger
 from veridical.network.chain.metagraph_view import MetagraphView
 from veridical.network.client import Answer, Client, ask, open_client
-from veridical.network.identity import Signer
+from veridical.network.identity import Signer, Wallet
 from veridical.network.protocol import DETECT_PATH, MOST_BYTES, MOST_SECONDS, ChallengeMessage
 from veridical.results import Modality, Verdict
 from veridical.web.admission import TokenBuckets
@@ -30,7 +32,7 @@ from veridical.web.api_keys import ApiKeys
 from veridical.web.bodies import read_file
 from veridical.web.metrics import ANSWERED, CodeCounter
 from veridical.web.refusals import Refusal
-from veridical.web.server import json_response, new_app
+from veridical.web.server import json_response, listen, new_app, serve
 
 Floats = NDArray[np.float64]
 
@@ -165,6 +167,25 @@ def proxy_app(proxy: Proxy) -> FastAPI:
         return await proxy.detect(request)
 
     return app
+
+
+def run_proxy(
+    rules: ProxyRules,
+    chain: Chain,
+    wallet: Wallet,
+    *,
+    keys: Path,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+) -> None:
+    """Answer clients who have one of the `keys` until SIGTERM or Ctrl-C; `announce` is told when it listens."""
+    local = isinstance(chain, LocalLedger)
+    proxy = Proxy(wallet.hotkey, chain, ApiKeys(keys), rules, local=local)
+    with listen(host, port) as listener:
+        own_host, own_port = listener.getsockname()[:2]
+        announce(f"The proxy answers at {own_host}:{own_port}.")
+        serve(proxy_app(proxy), listener)
 
 
 def _quantiles(values: Floats, weights: Floats, at: Sequence[float]) -> list[float]:
