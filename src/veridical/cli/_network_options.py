@@ -126,7 +126,7 @@ def log_to_stderr() -> None:
 
 
 def _configured_network() -> str:
-    """What `btcli config` says, else the ledger. Its file is read here: bittensor takes a second to import."""
+    """The network that `btcli config` names, else the ledger; read here, since bittensor is slow to import."""
     path = Path(os.environ.get("BTCLI_CONFIG") or Path.home() / ".bittensor" / "btcli.json")
     try:
         config = json.loads(path.read_text("utf-8"))

@@ -142,7 +142,7 @@ def stake(
 @network_options
 @json_option
 def status(subnet: SubnetChoice, as_json: bool) -> None:
-    """Who is registered, and how they stand."""
+    """Show who is registered, and how they stand."""
     import dataclasses
 
     from veridical.cli._printing import print_json, print_table
@@ -234,7 +234,7 @@ def epoch(subnet: SubnetChoice, count: int, timeout: float, as_json: bool) -> No
 @click.option("--last", type=click.IntRange(1), help="Only so many.")
 @json_option
 def history(subnet: SubnetChoice, last: int | None, as_json: bool) -> None:
-    """What each epoch decided and paid, the oldest first."""
+    """Show what each epoch decided and paid, the oldest first."""
     chain = _ledger(subnet)
     _print_epochs(chain, chain.history(last=last), as_json=as_json)
 

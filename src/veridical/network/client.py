@@ -30,7 +30,7 @@ _CONNECT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of asking one miner.
+    """The outcome of asking one miner.
 
     `score` is its probability of fake, finite and in [0, 1]; None if it gave none, and then `error` says why:
     `no_address`, `private_address`, `unreachable`, `timeout`, `reply_too_large`, `malformed_reply`,
@@ -82,7 +82,7 @@ async def ask(
 
 
 class _NoAnswerError(Exception):
-    """Why a miner gave no answer."""
+    """A miner gave no answer; the code says why."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)

@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MinerRules:
-    """Whom a miner serves, and how many.
+    """Limits of a miner: whom it serves, and how many.
 
     Callers must be registered with a permit and at least `minimum_stake` rao, unless `allow_unregistered`;
     those of the `blacklist` (hotkeys) never are. Each hotkey has `rate` requests a second and `burst` at once;
@@ -68,7 +68,7 @@ class MinerRules:
 
 @dataclass(frozen=True)
 class MinerNode:
-    """How a miner is run: `detector` is a name or a folder.
+    """Settings of a miner's server; `detector` is a name or a folder.
 
     `host` and `port` are published, unless there are an `external_ip` and an `external_port`. `state` is the
     folder of what must survive a restart, by default in the user's data.
@@ -156,7 +156,7 @@ class Miner:
         return Response(content, headers=signed, media_type="application/json")
 
     async def info(self) -> Response:
-        """Who this is, what it takes, and what judges now."""
+        """The miner itself: its hotkey, its limits, and what judges now."""
         detector = await asyncio.to_thread(self._detector)
         return json_response(
             {

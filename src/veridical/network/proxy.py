@@ -1,4 +1,4 @@
-"""For outside clients: one question to the best miners of a subnet, and one answer with its disagreement.
+"""A proxy for outside clients: one question to a subnet's best miners, one answer with its disagreement.
 
 The answer is the median of the miners' probabilities, weighted by incentive, which is what the validators'
 consensus thinks of them. It is `ai` or `real` only if the middle half of the weight is on one side of 0.5, and
@@ -41,7 +41,7 @@ _METAGRAPH_SECONDS = 12.0
 
 @dataclass(frozen=True)
 class Consensus:
-    """What weighted answers say together.
+    """Weighted answers taken together.
 
     `p` is their median, `low` and `high` their quartiles, `mad` the median of their distances from `p`; all
     weighted, so that a quarter of the weight can move none of them beyond what the others said.
@@ -63,7 +63,7 @@ class Consensus:
 
 
 def consensus(scores: Sequence[float], weights: Sequence[float]) -> Consensus:
-    """What the scores say together; weights that are all zero count as equal.
+    """Scores taken together; weights that are all zero count as equal.
 
     >>> consensus([0.1, 0.2, 0.9], [1, 1, 5])
     Consensus(p=0.9, low=0.2, high=0.9, mad=0.0)
@@ -85,7 +85,7 @@ def best_miners(graph: Metagraph, *, count: int, without: str) -> list[Neuron]:
 
 @dataclass(frozen=True)
 class ProxyRules:
-    """How many miners are asked, and how much each key may ask: `rate` a second, `burst` at once."""
+    """Limits of a proxy: `miners` asked, and for each key `rate` questions a second, `burst` at once."""
 
     miners: int = 5
     rate: float = 1.0

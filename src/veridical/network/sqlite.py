@@ -1,4 +1,4 @@
-"""What the ledger and a validator's stores do alike with SQLite."""
+"""SQLite transactions, for the ledger and a validator's stores."""
 
 from __future__ import annotations
 

@@ -277,7 +277,3 @@ def test_a_node_that_cannot_be_reached_is_told(node: StandIn, monkeypatch: Any) 
 def test_a_network_of_no_such_name_is_told() -> None:
     with pytest.raises(NetworkError, match="Unknown network 'nowhere'"):
         BittensorChain("nowhere", NETUID)
-
-
-def test_an_epoch_is_waited_for(chain: BittensorChain) -> None:
-    assert chain.wait_for_epoch(timeout=30) == 12

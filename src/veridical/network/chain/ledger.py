@@ -64,7 +64,7 @@ QUICK = Hyperparameters(
 
 @dataclass(frozen=True)
 class EpochNeuron:
-    """How a neuron came out of an epoch; shares in [0, 1], amounts in rao."""
+    """A neuron's result of an epoch; shares in [0, 1], amounts in rao."""
 
     uid: int
     hotkey: str
@@ -180,7 +180,7 @@ class LocalLedger:
 
     @property
     def is_manual(self) -> bool:
-        """Whether blocks come by `advance` alone, instead of by the clock."""
+        """True if blocks come by `advance` alone, instead of by the clock."""
         return self._is_manual
 
     def block(self) -> int:
@@ -188,7 +188,7 @@ class LocalLedger:
         return self._state().block
 
     def epoch(self) -> int:
-        """How many epochs have been run; the index of the one going on."""
+        """Number of epochs that have been run; the index of the one going on."""
         return self._state().epoch
 
     def next_epoch_block(self) -> int:
@@ -200,7 +200,7 @@ class LocalLedger:
         return self._state().hyperparameters
 
     def metagraph(self) -> Metagraph:
-        """Who is registered, and how they stand."""
+        """All neurons, and how they stand."""
         with self._reading() as subnet:
             rows = self._connection.execute(
                 "SELECT * FROM neurons JOIN accounts USING (hotkey) ORDER BY uid"
@@ -234,14 +234,6 @@ class LocalLedger:
                 [hotkey, subnet.epoch - period],
             ).fetchall()
         return tuple(Commit(row["hash"], row["block"], row["epoch"] + period) for row in rows)
-
-    def earned(self) -> dict[str, int]:
-        """What every hotkey was ever paid, in rao; also of those that are not registered any more."""
-        with self._reading():
-            return dict(
-                tuple(row)
-                for row in self._connection.execute("SELECT hotkey, earned FROM accounts ORDER BY hotkey")
-            )
 
     def penalties(self) -> dict[str, int]:
         """The coldkeys that may not register a new hotkey now, with the block from which on they may again."""

@@ -80,7 +80,7 @@ CREATE TABLE starts (
 
 
 class IntentState(StrEnum):
-    """How far weights have come.
+    """Stages of weights on their way to the chain.
 
     `intended`: perhaps on the chain, perhaps not. `committed`: their hash is; they are to be revealed. `set`:
     in force, or with a chain that reveals by itself. `abandoned`: their epoch passed before the chain took
@@ -149,7 +149,7 @@ class History:
         return void
 
     def rounds_since_start(self) -> int:
-        """How many challenges have been closed since the last start without, or with a stale, history."""
+        """Number of challenges closed since the last start without, or with a stale, history."""
         with self._lock:
             (before,) = self._one("SELECT coalesce(max(closed), 0) FROM starts")
             return self._closed() - int(before)
@@ -285,7 +285,7 @@ class History:
             )
 
     def intents(self, *states: IntentState) -> list[Intent]:
-        """What was intended, the oldest first; of all states, or of those."""
+        """Intents, the oldest first; of all states, or of those."""
         wanted = states or tuple(IntentState)
         with self._lock:
             rows = self._connection.execute(

@@ -29,7 +29,7 @@ _LEAST_TO_START = 20
 
 @dataclass(frozen=True)
 class ValidatorNode:
-    """How a validator is run.
+    """Settings of a validator's node.
 
     A challenge is sent every `interval` seconds, `rounds` in all; None is until SIGTERM or Ctrl-C. Weights are
     set if it `publishes`. `state` is the folder of what must survive a restart, by default in the user's data.

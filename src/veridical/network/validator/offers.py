@@ -1,4 +1,4 @@
-"""Where challenges get their pictures: labelled sets, folders of known fakes, and fakes made on the spot.
+"""Pictures on offer for challenges: labelled sets, folders of known fakes, and fakes made on the spot.
 
 A source is an iterator of `Offer`: it says what it has, and makes pixels only of what is taken. Whatever makes
 pictures by name (a text-to-image model of a hub) becomes a source in the same way.
@@ -72,7 +72,7 @@ def fakes_in(folder: Path) -> list[Offer]:
 
 
 def reconstructions(reals: Iterable[Offer], remake: Remake, generator: str) -> list[Offer]:
-    """For each real picture the fake that `remake` makes of it: the same content, other traces."""
+    """Fakes that `remake` makes of each real picture: the same content, other traces."""
     return [
         Offer(
             origin=_renamed(real.origin, generator),
@@ -87,7 +87,7 @@ def reconstructions(reals: Iterable[Offer], remake: Remake, generator: str) -> l
 
 
 def generated(reals: Iterable[Offer], pipeline: Pipeline, rng: random.Random) -> list[Offer]:
-    """For each real picture a new one of what it shows, by a text-to-image model.
+    """New pictures, by a text-to-image model, of what each real one shows.
 
     Nothing is loaded before the first of them is. What was said on the way is not logged, since caption and
     prompt would tell a fake by its content.

@@ -50,7 +50,7 @@ class Settlement:
 def settle(
     rounds: Iterable[ClosedChallenge], settings: Scoring, *, registered: Collection[str] | None = None
 ) -> Settlement:
-    """What a validator with these settings makes of all rounds, the oldest first.
+    """The standing after all rounds, the oldest first, by a validator with these settings.
 
     `registered` hotkeys can have weights; None is all.
     """
@@ -123,7 +123,7 @@ class Standing:
         return self._weights(self._groups(), registered)
 
     def settled(self, registered: Collection[str] | None = None) -> Settlement:
-        """All of it, as it is now."""
+        """The settlement as it is now."""
         groups = self._groups()
         try:
             weights = self._weights(groups, registered)
