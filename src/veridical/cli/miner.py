@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,7 +20,11 @@ from veridical.cli._network_options import (
 @click.command()
 @network_options
 @wallet_options
-@click.option("--detector", help="Name or folder of a detector; a folder's new content is used at once.")
+@click.option(
+    "--detector",
+    default="default",
+    help="Name or folder of a detector; a folder's new content is used at once.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8091, show_default=True, help="0 is any free one."
@@ -52,18 +57,13 @@ from veridical.cli._network_options import (
 def miner(
     subnet: SubnetChoice,
     wallet: WalletChoice,
-    detector: str | None,
-    host: str,
-    port: int,
-    external_ip: str | None,
-    external_port: int | None,
     minimum_stake: float,
     allow_unregistered: bool,
     blacklist: Path | None,
     rate: float,
     jobs: int,
     queue: int,
-    state: Path | None,
+    **node: Any,  # the options of `MinerNode`, by its names
 ) -> None:
     """Answer the challenges of validators, until SIGTERM or Ctrl-C.
 
@@ -78,23 +78,15 @@ def miner(
         from veridical.network.chain import RAO
         from veridical.network.miner import MinerNode, MinerRules, run_miner
 
-    node = MinerNode(
-        rules=MinerRules(
-            minimum_stake=round(minimum_stake * RAO),
-            allow_unregistered=allow_unregistered,
-            blacklist=_hotkeys(blacklist),
-            rate=rate,
-            jobs=jobs,
-            queue=queue,
-        ),
-        detector=detector or "default",
-        host=host,
-        port=port,
-        external_ip=external_ip,
-        external_port=external_port,
-        state=state,
+    rules = MinerRules(
+        minimum_stake=round(minimum_stake * RAO),
+        allow_unregistered=allow_unregistered,
+        blacklist=_hotkeys(blacklist),
+        rate=rate,
+        jobs=jobs,
+        queue=queue,
     )
-    run_miner(node, chain, wallet.open(), announce=click.echo)
+    run_miner(MinerNode(rules, **node), chain, wallet.open(), announce=click.echo)
 
 
 def _hotkeys(file: Path | None) -> frozenset[str]:

@@ -146,10 +146,12 @@ def status(subnet: SubnetChoice, as_json: bool) -> None:
     import dataclasses
 
     from veridical.cli._printing import print_json, print_table
+    from veridical.network.chain.ledger import LocalLedger
 
     chain = subnet.open()
     graph, rules, epoch = chain.metagraph(), chain.hyperparameters(), chain.epoch()
-    penalties = _penalties(chain)
+    # No chain but the ledger keeps a coldkey from registering.
+    penalties = chain.penalties() if isinstance(chain, LocalLedger) else {}
     if as_json:
         print_json(
             {
@@ -159,7 +161,9 @@ def status(subnet: SubnetChoice, as_json: bool) -> None:
                 "epoch": epoch,
                 "hyperparameters": dataclasses.asdict(rules),
                 "penalties": penalties,
-                "neurons": [_neuron_json(neuron) for neuron in graph.neurons],
+                "neurons": [
+                    {**vars(one), "address": one.address and str(one.address)} for one in graph.neurons
+                ],
             }
         )
         return
@@ -172,8 +176,8 @@ def status(subnet: SubnetChoice, as_json: bool) -> None:
         print("Nobody is registered.")
         return
     print()
-    heading = ("UID", "STAKE", "PERMIT", "ACTIVE", "INCENTIVE", "DIVIDENDS", "EMISSION", "UPDATED", "ADDRESS")
-    print_table([(*heading, "HOTKEY"), *map(_neuron_row, graph.neurons)])
+    heading = "UID STAKE PERMIT ACTIVE INCENTIVE DIVIDENDS EMISSION UPDATED ADDRESS HOTKEY".split()
+    print_table([heading, *map(_neuron_row, graph.neurons)])
 
 
 @network.command()
@@ -248,13 +252,6 @@ def _ledger(subnet: SubnetChoice) -> LocalLedger:
     return chain
 
 
-def _penalties(chain: Chain) -> dict[str, int]:
-    """The coldkeys that may register no new hotkey, and until when; no chain but the ledger has such."""
-    from veridical.network.chain.ledger import LocalLedger
-
-    return chain.penalties() if isinstance(chain, LocalLedger) else {}
-
-
 def _changed(rules: Hyperparameters, changes: Sequence[str]) -> Hyperparameters:
     import dataclasses
 
@@ -325,11 +322,6 @@ def _neuron_row(neuron: Neuron) -> tuple[str, ...]:
     )
 
 
-def _neuron_json(neuron: Neuron) -> dict[str, object]:
-    # object: what JSON holds
-    return {**vars(neuron), "address": str(neuron.address) if neuron.address else None}
-
-
 def _print_epochs(chain: Chain, records: Sequence[EpochRecord], *, as_json: bool) -> None:
     import dataclasses
 
@@ -342,17 +334,7 @@ def _print_epochs(chain: Chain, records: Sequence[EpochRecord], *, as_json: bool
         print("No epoch has ended.")
     for record in records:
         print(f"Epoch {record.epoch}, ended in block {record.block:,}: {_tokens(record.emission)} paid.")
-        heading = (
-            "UID",
-            "STAKE",
-            "PERMIT",
-            "TRUST",
-            "CONSENSUS",
-            "INCENTIVE",
-            "DIVIDENDS",
-            "SERVING",
-            "VALIDATING",
-        )
+        heading = "UID STAKE PERMIT TRUST CONSENSUS INCENTIVE DIVIDENDS SERVING VALIDATING HOTKEY".split()
         rows = [
             (
                 str(row.uid),
@@ -368,7 +350,7 @@ def _print_epochs(chain: Chain, records: Sequence[EpochRecord], *, as_json: bool
             )
             for row in record.neurons
         ]
-        print_table([(*heading, "HOTKEY"), *rows])
+        print_table([heading, *rows])
         print()
 
 

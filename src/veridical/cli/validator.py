@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -61,11 +61,7 @@ _folder = click.Path(path_type=Path, file_okay=False)
     "--sample-size", type=click.IntRange(1), default=50, show_default=True, help="Miners asked at a time."
 )
 @click.option(
-    "--interval",
-    type=click.FloatRange(0),
-    default=10.0,
-    show_default=True,
-    help="Seconds between challenges.",
+    "--interval", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds between challenges."
 )
 @click.option(
     "--timeout",
@@ -117,16 +113,6 @@ _folder = click.Path(path_type=Path, file_okay=False)
 def validator(
     subnet: SubnetChoice,
     wallet: WalletChoice,
-    data: str | None,
-    split: str | None,
-    fakes: tuple[Path, ...],
-    autoencoder: Path | None,
-    upscale: tuple[str, ...],
-    generate: tuple[str, ...],
-    captioner: str,
-    prompts: str,
-    device: str,
-    known: str | None,
     rule: str,
     sample_size: int,
     interval: float,
@@ -141,6 +127,7 @@ def validator(
     state: Path | None,
     dry_run: bool,
     as_json: bool,
+    **sources: Any,  # the options of `MediaSources`, by its names
 ) -> None:
     """Challenge the miners of a subnet and set weights, until SIGTERM or Ctrl-C.
 
@@ -151,7 +138,7 @@ def validator(
     """
     if video:
         raise UsageError("Challenges of video cannot be made yet.", hint="Leave --video at 0.")
-    for model in generate:
+    for model in sources["generate"]:
         refuse_video(model)
     log_to_stderr()
     chain = subnet.open()
@@ -163,22 +150,12 @@ def validator(
         from veridical.network.validator.scoring import Scoring
         from veridical.network.validator.sources import MediaSources
 
+    media = MediaSources(**sources)
     node = ValidatorNode(
-        sources=MediaSources(
-            data=data,
-            split=split,
-            fakes=fakes,
-            autoencoder=autoencoder,
-            upscale=upscale,
-            generate=generate,
-            captioner=captioner,
-            prompts=prompts,
-            device=device,
-            known=known,
-        ),
+        sources=media,
         settings=ValidatorSettings(
             scoring=Scoring(rule=rule),
-            recipe=ChallengeRecipe(side=side, variants=variants, canaries=0.05 if known else 0.0),
+            recipe=ChallengeRecipe(side=side, variants=variants, canaries=0.05 if media.known else 0.0),
             sample_size=sample_size,
             timeout=timeout,
             least_rounds=first_weights,
@@ -189,31 +166,36 @@ def validator(
         publishes=not dry_run,
         state=state,
     )
-    with needs_extra("train", "making fakes with an autoencoder"), running(node, chain, wallet.open()) as work:
-        for number, each in enumerate(work.rounds, start=1):
+    with (
+        needs_extra("train", "making fakes with an autoencoder"),
+        running(node, chain, wallet.open()) as (
+            working,
+            rounds_closed,
+        ),
+    ):
+        for number, each in enumerate(rounds_closed, start=1):
             _print_round(number, each, as_json=as_json)
         if dry_run:
-            _print_weights(work.validator, as_json=as_json)
+            _print_weights(working, as_json=as_json)
 
 
 def _print_round(number: int, closed: Round, *, as_json: bool) -> None:
-    given = [answer for answer in closed.answers if answer.score is not None]
-    if as_json:
-        errors = {answer.hotkey: answer.error for answer in closed.answers if answer.score is None}
-        facts = {
-            "event": "round",
-            "round": number,
-            "challenge": closed.challenge,
-            "modality": closed.modality,
-            "epoch": closed.epoch,
-            "asked": len(closed.answers),
-            "answered": len(given),
-            "errors": errors,
-            "rewards": closed.rewards,
-        }
-        click.echo(json.dumps(facts))
-    else:
-        click.echo(f"{number}: {len(given)} of {len(closed.answers)} answered, in epoch {closed.epoch}.")
+    given = sum(answer.score is not None for answer in closed.answers)
+    if not as_json:
+        click.echo(f"{number}: {given} of {len(closed.answers)} answered, in epoch {closed.epoch}.")
+        return
+    facts = {
+        "event": "round",
+        "round": number,
+        "challenge": closed.challenge,
+        "modality": closed.modality,
+        "epoch": closed.epoch,
+        "asked": len(closed.answers),
+        "answered": given,
+        "errors": {answer.hotkey: answer.error for answer in closed.answers if answer.score is None},
+        "rewards": closed.rewards,
+    }
+    click.echo(json.dumps(facts))
 
 
 def _print_weights(working: Validator, *, as_json: bool) -> None:

@@ -35,6 +35,7 @@ from veridical.web.refusals import Refusal
 from veridical.web.server import json_response, listen, new_app, serve
 
 Floats = NDArray[np.float64]
+Announce = Callable[[str], None]
 
 _METAGRAPH_SECONDS = 12.0
 
@@ -170,14 +171,7 @@ def proxy_app(proxy: Proxy) -> FastAPI:
 
 
 def run_proxy(
-    rules: ProxyRules,
-    chain: Chain,
-    wallet: Wallet,
-    *,
-    keys: Path,
-    host: str,
-    port: int,
-    announce: Callable[[str], None],
+    rules: ProxyRules, chain: Chain, wallet: Wallet, *, keys: Path, host: str, port: int, announce: Announce
 ) -> None:
     """Answer clients who have one of the `keys` until SIGTERM or Ctrl-C; `announce` is told when it listens."""
     local = isinstance(chain, LocalLedger)

@@ -178,9 +178,6 @@ class Chain(Protocol):
     def netuid(self) -> int:
         """The subnet."""
 
-    def block(self) -> int:
-        """The number of the current block."""
-
     def epoch(self) -> int:
         """Number of epochs that have been run; the index of the one going on."""
 

@@ -59,11 +59,6 @@ class BittensorChain:
         """The subnet."""
         return self._netuid
 
-    def block(self) -> int:
-        """The number of the current block."""
-        with _told_as_ours():
-            return int(self._client.block)
-
     def epoch(self) -> int:
         """The subnet's epoch index."""
         from bittensor import storage

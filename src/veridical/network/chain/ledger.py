@@ -17,7 +17,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +89,7 @@ class EpochRecord:
     neurons: tuple[EpochNeuron, ...]
 
 
-class LocalLedger:
+class LocalLedger(AbstractContextManager["LocalLedger"]):
     """The `Chain` of one subnet in an SQLite file. Threads may share one, processes open one each.
 
     Raises `NetworkError` (`no_ledger`, `ledger_corrupt`, `ledger_version`) when the file cannot be used, and
@@ -161,9 +161,6 @@ class LocalLedger:
         """Let go of the file."""
         with self._lock:
             self._connection.close()
-
-    def __enter__(self) -> LocalLedger:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -345,15 +342,8 @@ class LocalLedger:
         try:
             self._connection.execute(
                 "INSERT INTO operations (hotkey, nonce, block, kind, arguments, signature) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    operation.hotkey,
-                    operation.nonce,
-                    block,
-                    operation.kind,
-                    operation.arguments,
-                    operation.signature,
-                ],
+                "VALUES (:hotkey, :nonce, :block, :kind, :arguments, :signature)",
+                {**vars(operation), "block": block},
             )
         except sqlite3.IntegrityError as error:
             raise Stale(f"This call of {operation.hotkey} was submitted before.") from error

@@ -110,11 +110,11 @@ def simulate(
     markets = {}
     for rule in RULES:
         rows = _rows(histories, miners, epochs, dataclasses.replace(settings, rule=rule))
-        markets[rule] = {period: settle(miners, rows, period) for period in REVEAL_PERIODS}
+        markets[rule] = {period: paid_market(miners, rows, period) for period in REVEAL_PERIODS}
     return Simulation(epochs, seed, media, miners, VALIDATORS, markets)
 
 
-def settle(miners: Sequence[SimulatedMiner], rows: Floats, reveal_period: int) -> Market:
+def paid_market(miners: Sequence[SimulatedMiner], rows: Floats, reveal_period: int) -> Market:
     """Yuma over all epochs; `rows`, (epochs, validators, miners), is what each set, the copier nothing yet."""
     counted = _counted(rows, reveal_period)
     stakes = np.array([validator.stake for validator in VALIDATORS])

@@ -22,7 +22,7 @@ import PIL.Image
 
 from veridical.data.perturbations import Pixels
 from veridical.errors import ModelError, NetworkError, VeridicalError
-from veridical.network.validator._store import open_store, transaction
+from veridical.network.sqlite import open_store, transaction
 from veridical.network.validator.offers import Offer
 from veridical.results import Label
 
@@ -218,18 +218,15 @@ class MediaCache:
         with self._lock, transaction(self._connection, self._path):
             self._connection.execute(
                 "INSERT INTO items (origin, file, modality, label, generator, source, pool, sha256, bytes) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    offer.origin,
-                    name,
-                    offer.modality,
-                    int(offer.label),
-                    offer.generator,
-                    offer.source,
-                    self._pool_for(offer),
-                    hashlib.sha256(data).hexdigest(),
-                    len(data),
-                ],
+                "VALUES (:origin, :file, :modality, :label, :generator, :source, :pool, :sha256, :bytes)",
+                {
+                    **vars(offer),
+                    "label": int(offer.label),
+                    "file": name,
+                    "pool": self._pool_for(offer),
+                    "sha256": hashlib.sha256(data).hexdigest(),
+                    "bytes": len(data),
+                },
             )
 
     def _pool_for(self, offer: Offer) -> Pool:

@@ -44,17 +44,12 @@ class ValidatorNode:
     state: Path | None = None
 
 
-@dataclass(frozen=True)
-class RunningValidator:
-    """A validator at work; whoever takes its `rounds` lets it do them."""
-
-    validator: Validator
-    rounds: Iterator[Round]
-
-
 @contextlib.contextmanager
-def running(node: ValidatorNode, chain: Chain, wallet: Wallet) -> Iterator[RunningValidator]:
-    """The node, its files and connections open. Raises `NetworkError` (`state_in_use`), `UsageError`."""
+def running(node: ValidatorNode, chain: Chain, wallet: Wallet) -> Iterator[tuple[Validator, Iterator[Round]]]:
+    """A validator and its rounds, done as they are taken, while its files and connections are open.
+
+    Raises `NetworkError` (`state_in_use`), `UsageError`.
+    """
     folder = node.state or _state_folder(chain, wallet.hotkey.ss58_address)
     rng = random.SystemRandom()
     sources = open_sources(node.sources, rng)
@@ -70,7 +65,7 @@ def running(node: ValidatorNode, chain: Chain, wallet: Wallet) -> Iterator[Runni
             chain=chain, wallet=wallet, cache=cache, history=history, ask=ask, settings=node.settings, rng=rng
         )
         rounds = run(validator, interval=node.interval, stop=stop, rounds=node.rounds, publishes=node.publishes)
-        yield RunningValidator(validator, rounds)
+        yield validator, rounds
 
 
 def _state_folder(chain: Chain, hotkey: str) -> Path:

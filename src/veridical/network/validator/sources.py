@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from veridical.data.samples import read_samples
 from veridical.errors import UsageError
 from veridical.network.validator import offers
 from veridical.network.validator.offers import Offer, Remake
@@ -44,7 +45,7 @@ def open_sources(chosen: MediaSources, rng: random.Random) -> Mapping[Label, Ite
         else []
     )
     remakes = _remakes(chosen)
-    own = offers.labelled(chosen.data, chosen.split) if chosen.data else []
+    own = offers.offers_of(read_samples(chosen.data, chosen.split)) if chosen.data else []
     reals = [offer for offer in own if offer.label is Label.REAL]
     sets = [own, *(offers.fakes_in(folder) for folder in chosen.fakes)]
     sets += [offers.generated(reals, pipeline, rng) for pipeline in pipelines]
@@ -56,7 +57,7 @@ def open_sources(chosen: MediaSources, rng: random.Random) -> Mapping[Label, Ite
             )
         # One kind of fake is enough for a trap, and no known picture should come twice.
         name, remake = next(iter(remakes.items()))
-        sets.append(offers.canaries(offers.labelled(chosen.known), remake, name))
+        sets.append(offers.canaries(offers.offers_of(read_samples(chosen.known)), remake, name))
     if {offer.label for each in sets for offer in each} != set(Label):
         raise UsageError(
             "Challenges need real pictures and fakes.",
