@@ -154,13 +154,11 @@ def _rows(
     settings: Scoring,
 ) -> Floats:
     rows = np.zeros((epochs, len(VALIDATORS), len(miners)))
-    hotkeys = [[miner.hotkey(epoch) for miner in miners] for epoch in range(epochs)]
+    hotkeys = [[miner.hotkey(epoch) or "" for miner in miners] for epoch in range(epochs)]
     for place, validator in enumerate(VALIDATORS):
         history = histories.get(validator.name, ())
-        for epoch, settled in settle_epochs(
-            history, settings, registered=lambda epoch: set(filter(None, hotkeys[epoch]))
-        ):
-            rows[epoch, place] = [settled.weights.get(hotkey or "", 0.0) for hotkey in hotkeys[epoch]]
+        for epoch, settled in settle_epochs(history, settings, registered=lambda epoch: set(hotkeys[epoch])):
+            rows[epoch, place] = [settled.weights.get(hotkey, 0.0) for hotkey in hotkeys[epoch]]
     return rows
 
 

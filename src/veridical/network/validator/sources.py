@@ -68,7 +68,6 @@ def open_sources(chosen: MediaSources, rng: random.Random) -> Mapping[Label, Ite
 
 def _remakes(chosen: MediaSources) -> Mapping[str, Remake]:
     """Makers of fakes from real pictures, by the name that is written down as their generator."""
-    remakes = {f"realesrgan-{name}": offers.upscaler(name) for name in chosen.upscale}
-    if chosen.autoencoder:
-        return {chosen.autoencoder.name: offers.autoencoder(chosen.autoencoder)} | remakes
-    return remakes
+    folder = chosen.autoencoder
+    remakes = {folder.name: offers.autoencoder(folder)} if folder else {}
+    return remakes | {f"realesrgan-{name}": offers.upscaler(name) for name in chosen.upscale}
