@@ -1,4 +1,4 @@
-"""Who someone is in the network: sr25519 key pairs, and the wallets that hold them.
+"""Identities in the network: sr25519 key pairs, and the wallets that hold them.
 
 A wallet has a coldkey, which owns, and hotkeys, which sign what miners and validators do. Files are those of
 Bittensor (`btcli wallet create`), so that one wallet works on the local ledger, on testnet and on mainnet.
@@ -55,7 +55,7 @@ class Wallet(Protocol):
 
 @dataclass(frozen=True)
 class WalletName:
-    """Which wallet, in the words of `btcli`: `--wallet`, `--wallet-hotkey`, `--wallet-path`."""
+    """A wallet's name, in the words of `btcli`: `--wallet`, `--wallet-hotkey`, `--wallet-path`."""
 
     wallet: str = "default"
     hotkey: str = "default"
@@ -142,7 +142,7 @@ def development_wallet(uri: str) -> DevelopmentWallet:
 
 
 def is_signed(data: bytes, signature: bytes, address: str) -> bool:
-    """Whether that is an sr25519 signature of `data` by the key of `address`; nonsense is not."""
+    """True for an sr25519 signature of `data` by the key of `address`, false for anything else."""
     _needs_bittensor("signatures")
     from bittensor_core import verify
 

@@ -1,4 +1,4 @@
-"""What validators and miners say to each other, and how each knows that the other said it.
+"""Messages of validators and miners, and signatures by which each knows that the other sent them.
 
 A challenge is `POST /v1/detect?challenge=HEX&modality=image&deadline_ms=10000` with the file itself as body.
 It is signed by the rules of Bittensor's `btauth/1`: over method, path with query, hash of the body, a nonce
@@ -60,7 +60,7 @@ _MILLISECONDS = re.compile(r"[1-9][0-9]{0,5}")
 
 @dataclass(frozen=True)
 class ChallengeMessage:
-    """What is asked beside the file: a name of 128 random bits in hex, what the file is, and until when."""
+    """A question beside its file: a name of 128 random bits in hex, what the file is, and until when."""
 
     challenge: str
     modality: Modality = Modality.IMAGE
@@ -99,7 +99,7 @@ class MinerReply:
     latency_ms: float
 
     def encode(self) -> bytes:
-        """As JSON."""
+        """The answer in JSON."""
         return msgspec.json.encode(self)
 
 
@@ -125,7 +125,7 @@ class NonceStore:
             )
 
     def check_and_store(self, hotkey_ss58: str, nonce_ns: int) -> bool:
-        """Whether this is the first time; `http_auth.verify` asks once everything else is right."""
+        """True the first time; `http_auth.verify` asks once everything else is right."""
         forgotten = time.time_ns() - round(2 * (MOST_AGE + MOST_SKEW) * 1e9)
         with self._lock, self._told_as_ours():
             self._connection.execute("DELETE FROM nonces WHERE nonce < ?", [forgotten])
@@ -152,7 +152,7 @@ class NonceStore:
 
 
 def nonces_path(hotkey: str, state: Path | None = None) -> Path:
-    """Where a hotkey's seen nonces are kept: in the folder `state`, or in the user's data."""
+    """Path of a hotkey's seen nonces: in the folder `state`, or in the user's data."""
     return (state or Path(platformdirs.user_data_dir("veridical"))) / f"nonces-{hotkey}.sqlite"
 
 
@@ -164,7 +164,7 @@ def sign_request(signer: Signer, message: ChallengeMessage, body: bytes, *, rece
 def verify_request(
     headers: Mapping[str, str], body: bytes, *, target: str, receiver: str, nonces: http_auth.NonceStore
 ) -> http_auth.Caller:
-    """Who signed this request to us; raises `Refusal` (401, or 503 when nonces cannot be kept)."""
+    """The caller who signed this request to us; raises `Refusal` (401, or 503 when nonces cannot be kept)."""
     try:
         return _verify(headers, body, method="POST", target=target, receiver=receiver, nonces=nonces)
     except NetworkError as error:
@@ -207,7 +207,7 @@ def verify_reply(
 
 
 class _AnyNonce:
-    """For answers, which name the nonce of the one request they answer."""
+    """A store for answers, which name the nonce of the one request they answer."""
 
     def check_and_store(self, hotkey_ss58: str, nonce_ns: int) -> bool:
         return True
