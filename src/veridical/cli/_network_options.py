@@ -68,7 +68,7 @@ def wallet_options(command: Command) -> Command:
 
 
 def _configured_network() -> str:
-    """What `btcli config` says, else the ledger. Its file is read here: bittensor takes a second to import."""
+    """The network of `btcli config`, else the ledger. The file is read here: bittensor imports for a second."""
     path = Path(os.environ.get("BTCLI_CONFIG") or Path.home() / ".bittensor" / "btcli.json")
     try:
         config = json.loads(path.read_text("utf-8"))

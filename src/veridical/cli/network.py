@@ -155,7 +155,7 @@ def stake(
 @network_options
 @json_option
 def status(network: str, netuid: int | None, ledger: Path | None, as_json: bool) -> None:
-    """Who is registered, and how they stand."""
+    """Show who is registered, and how they stand."""
     import dataclasses
 
     from veridical.cli._printing import print_json, print_table
@@ -248,7 +248,7 @@ def epoch(
 @click.option("--last", type=click.IntRange(1), help="Only so many.")
 @json_option
 def history(network: str, netuid: int | None, ledger: Path | None, last: int | None, as_json: bool) -> None:
-    """What each epoch decided and paid, the oldest first."""
+    """Show what each epoch decided and paid, the oldest first."""
     chain = _ledger(network, netuid, ledger)
     _print_epochs(chain, chain.history(last=last), as_json=as_json)
 

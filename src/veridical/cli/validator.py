@@ -236,7 +236,7 @@ def _pipelines(models: Sequence[str], captioner: str, prompts: str, device: str)
 
 
 def _remakes(autoencoder: Path | None, upscalers: Sequence[str]) -> Mapping[str, Remake]:
-    """What makes fakes of real pictures, by the name that is written down as their generator."""
+    """Makers of fakes from real pictures, by the name that is written down as their generator."""
     from veridical.network.validator import offers
 
     remakes = {}

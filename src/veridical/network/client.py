@@ -30,7 +30,7 @@ _CONNECT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of asking one miner.
+    """The outcome of asking one miner.
 
     `score` is its probability of fake, finite and in [0, 1]; None if it gave none, and then `error` says why:
     `no_address`, `private_address`, `unreachable`, `timeout`, `reply_too_large`, `malformed_reply`,

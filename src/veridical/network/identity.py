@@ -1,4 +1,4 @@
-"""Who someone is in the network: sr25519 key pairs, and the wallets that hold them.
+"""Identities in the network: sr25519 key pairs, and the wallets that hold them.
 
 A wallet has a coldkey, which owns, and hotkeys, which sign what miners and validators do. Files are those of
 Bittensor (`btcli wallet create`), so that one wallet works on the local ledger, on testnet and on mainnet.

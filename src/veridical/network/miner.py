@@ -128,7 +128,7 @@ class Miner:
         return Response(content, headers=signed, media_type="application/json")
 
     async def info(self) -> Response:
-        """Who this is, what it takes, and what judges now."""
+        """The miner's account of itself: who it is, what it takes, and what judges now."""
         detector = await asyncio.to_thread(self._detector)
         return json_response(
             {

@@ -1,4 +1,4 @@
-"""What validators and miners say to each other, and how each knows that the other said it.
+"""The protocol of validators and miners, and how each knows who said a message.
 
 A challenge is `POST /v1/detect?challenge=HEX&modality=image&deadline_ms=10000` with the file itself as body.
 It is signed by the rules of Bittensor's `btauth/1`: over method, path with query, hash of the body, a nonce
@@ -60,7 +60,7 @@ _MILLISECONDS = re.compile(r"[1-9][0-9]{0,5}")
 
 @dataclass(frozen=True)
 class ChallengeMessage:
-    """What is asked beside the file: a name of 128 random bits in hex, what the file is, and until when."""
+    """A challenge beside its file: a name of 128 random bits in hex, what the file is, and until when."""
 
     challenge: str
     modality: Modality = Modality.IMAGE
@@ -99,7 +99,7 @@ class MinerReply:
     latency_ms: float
 
     def encode(self) -> bytes:
-        """As JSON."""
+        """The reply as JSON."""
         return msgspec.json.encode(self)
 
 
@@ -152,7 +152,7 @@ class NonceStore:
 
 
 def nonces_path(hotkey: str, state: Path | None = None) -> Path:
-    """Where a hotkey's seen nonces are kept: in the folder `state`, or in the user's data."""
+    """The file of a hotkey's seen nonces: in the folder `state`, or in the user's data."""
     return (state or Path(platformdirs.user_data_dir("veridical"))) / f"nonces-{hotkey}.sqlite"
 
 
@@ -164,7 +164,7 @@ def sign_request(signer: Signer, message: ChallengeMessage, body: bytes, *, rece
 def verify_request(
     headers: Mapping[str, str], body: bytes, *, target: str, receiver: str, nonces: http_auth.NonceStore
 ) -> http_auth.Caller:
-    """Who signed this request to us; raises `Refusal` (401, or 503 when nonces cannot be kept)."""
+    """The signer of this request to us; raises `Refusal` (401, or 503 when nonces cannot be kept)."""
     try:
         return _verify(headers, body, method="POST", target=target, receiver=receiver, nonces=nonces)
     except NetworkError as error:

@@ -39,7 +39,7 @@ _METAGRAPH_SECONDS = 12.0
 
 @dataclass(frozen=True)
 class Consensus:
-    """What weighted answers say together.
+    """The consensus of weighted answers.
 
     `p` is their median, `low` and `high` their quartiles, `mad` the median of their distances from `p`; all
     weighted, so that a quarter of the weight can move none of them beyond what the others said.
@@ -61,7 +61,7 @@ class Consensus:
 
 
 def consensus(scores: Sequence[float], weights: Sequence[float]) -> Consensus:
-    """What the scores say together; weights that are all zero count as equal.
+    """The consensus of scores; weights that are all zero count as equal.
 
     >>> consensus([0.1, 0.2, 0.9], [1, 1, 5])
     Consensus(p=0.9, low=0.2, high=0.9, mad=0.0)

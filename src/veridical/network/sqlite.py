@@ -1,4 +1,4 @@
-"""What the ledger and a validator's stores do alike with SQLite."""
+"""SQLite as the ledger and a validator's stores use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What miners and validators need of a chain: one small protocol, and the data that cross it.
+"""The chain that miners and validators need: one small protocol, and the data that cross it.
 
 Two implement it: `ledger.LocalLedger`, for whole networks on one machine, and `bittensor.BittensorChain`.
 All calls block; those that write are signed by the wallet's hotkey and raise `chain_errors.ChainError` when the
@@ -27,7 +27,7 @@ OPEN_COMMITS = 10
 
 @dataclass(frozen=True)
 class Address:
-    """Where a miner answers."""
+    """The address at which a miner answers."""
 
     ip: str
     port: int
@@ -123,7 +123,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class WeightVector:
-    """What a validator sets: u16 weights of distinct uids, the largest 65535, and its version key."""
+    """A validator's weights: u16 numbers of distinct uids, the largest 65535, and its version key."""
 
     uids: tuple[int, ...]
     values: tuple[int, ...]
@@ -185,10 +185,10 @@ class Chain(Protocol):
         """How many epochs have been run; the index of the one going on."""
 
     def metagraph(self) -> Metagraph:
-        """Who is registered, and how they stand."""
+        """The registered neurons, and how they stand."""
 
     def weights(self) -> dict[int, dict[int, float]]:
-        """What everyone can see of the weights: {validator uid: {uid: share}}, each row of sum 1."""
+        """The weights that everyone can see: {validator uid: {uid: share}}, each row of sum 1."""
 
     def hyperparameters(self) -> Hyperparameters:
         """The subnet's rules."""

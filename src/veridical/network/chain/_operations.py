@@ -1,4 +1,4 @@
-"""What a hotkey asks the local ledger to do: named, signed, and good for one time on one ledger."""
+"""Operations that a hotkey asks of the local ledger: named, signed, good for one time on one ledger."""
 
 from __future__ import annotations
 

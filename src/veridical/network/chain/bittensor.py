@@ -72,7 +72,7 @@ class BittensorChain:
             return int(self._client.query(storage.SubtensorModule.SubnetEpochIndex, [self._netuid]) or 0)
 
     def metagraph(self) -> Metagraph:
-        """Who is registered, and how they stand."""
+        """The registered neurons, and how they stand."""
         with _told_as_ours():
             graph = self._client.subnets.metagraph(self._netuid, commitments=False)
         if graph is None:

@@ -26,7 +26,7 @@ def connect(network: str, *, netuid: int, ledger: Path | None = None) -> Chain:
 
 
 def ledger_path(netuid: int) -> Path:
-    """Where the ledger of a subnet is if nothing else is said; `VERIDICAL_LEDGER` names another file."""
+    """The default file of a subnet's ledger; `VERIDICAL_LEDGER` names another."""
     if named := os.environ.get("VERIDICAL_LEDGER"):
         return Path(named)
     return Path(platformdirs.user_data_dir("veridical")) / f"subnet-{netuid}.ledger"

@@ -200,7 +200,7 @@ class LocalLedger:
         return self._state().hyperparameters
 
     def metagraph(self) -> Metagraph:
-        """Who is registered, and how they stand."""
+        """The registered neurons, and how they stand."""
         with self._reading() as subnet:
             rows = self._connection.execute(
                 "SELECT * FROM neurons JOIN accounts USING (hotkey) ORDER BY uid"
@@ -236,7 +236,7 @@ class LocalLedger:
         return tuple(Commit(row["hash"], row["block"], row["epoch"] + period) for row in rows)
 
     def earned(self) -> dict[str, int]:
-        """What every hotkey was ever paid, in rao; also of those that are not registered any more."""
+        """All that every hotkey was ever paid, in rao; also of those that are not registered any more."""
         with self._reading():
             return dict(
                 tuple(row)

@@ -76,7 +76,7 @@ class Subnet:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch decided; every vector is (n,) and in [0, 1], bonds are (n, n).
+    """The outcome of an epoch; every vector is (n,) and in [0, 1], bonds are (n, n).
 
     `permit` holds from the next epoch on. `stake` and `active_stake` are shares of the total.
     """
@@ -169,7 +169,7 @@ def consensus(weights: Floats, active_stake: Floats, kappa: float) -> Floats:
 
 
 def split_emission(epoch: Epoch, amount: int) -> tuple[list[int], list[int]]:
-    """What each neuron is paid for serving and for validating; together exactly `amount`.
+    """The pay of each neuron for serving and for validating; together exactly `amount`.
 
     Half goes by incentive, half by dividends, as long as both exist. When nobody has either, all goes to
     validators by active stake, or by stake when none is active; when there is no stake, nothing is paid.

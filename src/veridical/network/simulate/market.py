@@ -30,7 +30,7 @@ USUAL_REVEAL_PERIOD = 1
 
 @dataclass(frozen=True, eq=False)
 class Market:
-    """What one rule and reveal period paid.
+    """The pay under one rule and reveal period.
 
     `incentive` is (epochs, miners), `dividends` (epochs, validators).
     """
@@ -185,7 +185,7 @@ def _counted(rows: Floats, reveal_period: int) -> Floats:
 
 
 def _delayed(rows: Floats, epochs: int) -> Floats:
-    """What was set so many epochs before; nothing in the first ones."""
+    """The rows of so many epochs before; zeros in the first ones."""
     delayed = np.zeros_like(rows)
     delayed[epochs:] = rows[: max(0, len(rows) - epochs)]
     return delayed

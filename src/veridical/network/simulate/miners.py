@@ -1,4 +1,4 @@
-"""Who answers: honest detectors of known skill, and everyone who would rather not run one.
+"""Simulated miners: honest detectors of known skill, and everyone who would rather not run one.
 
 An honest miner sees each item through noise: x = d (label - 1/2) + z with z standard normal, d = sqrt(2) times
 the normal quantile of its AUROC, and answers the exact posterior, sigmoid(d x), which is calibrated. Part of z
@@ -228,7 +228,7 @@ def _copy(name: str) -> Strategy:
 
 
 def _same_model(name: str) -> Strategy:
-    """The same bytes give the same answer, other variants nearly the same."""
+    """A copy of the model of `name`: equal bytes get its answer, other variants nearly so."""
 
     def answer(challenges: Challenges, others: Others, rng: np.random.Generator) -> Answers:
         scores = others[name].scores

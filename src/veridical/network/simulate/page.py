@@ -21,7 +21,7 @@ def render(simulation: Simulation) -> str:
 
 
 def _paying(simulation: Simulation) -> list[str]:
-    """Where a cheat earned as much as the weakest honest miner, in words."""
+    """The cases in which a cheat earned as much as the weakest honest miner, in words."""
     return [
         f"{name} under {rule}, reveal period {period}"
         for rule, markets in simulation.markets.items()

@@ -1,4 +1,4 @@
-"""Who asks: validators that make their own challenges, and one that copies what it can see of their weights."""
+"""Simulated validators: some make their own challenges, one copies what it can see of their weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VALIDATORS = (
 
 @dataclass(frozen=True)
 class Media:
-    """What challenges are like: shares of all, but `canaries`, which is the share of known items.
+    """The mix of challenges: shares of all, but `canaries`, which is the share of known items.
 
     `asked`: miners asked, `known`: items that a table of known media would recognise, `variants`: challenges
     in which every miner gets a variant of its own.

@@ -50,7 +50,7 @@ class ChallengeRecipe:
 
 @dataclass(frozen=True)
 class Body:
-    """What a miner is sent: a file, and what was done to the picture on its way."""
+    """A file as a miner is sent it, and what was done to the picture on its way."""
 
     data: bytes = field(repr=False)
     media_type: str
@@ -82,7 +82,7 @@ class Challenge:
     has_variants: bool
 
     def body(self, hotkey: str) -> Body:
-        """What that miner is sent; the same for all, unless the challenge has variants."""
+        """The body that this miner is sent; the same for all, unless the challenge has variants."""
         if not self.has_variants:
             return self._common
         own = int.from_bytes(hashlib.sha256(hotkey.encode()).digest(), "big")

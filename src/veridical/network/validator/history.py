@@ -285,7 +285,7 @@ class History:
             )
 
     def intents(self, *states: IntentState) -> list[Intent]:
-        """What was intended, the oldest first; of all states, or of those."""
+        """The intents, the oldest first; of all states, or of those."""
         wanted = states or tuple(IntentState)
         with self._lock:
             rows = self._connection.execute(

@@ -115,7 +115,7 @@ class Validator:
         return Round(challenge.id, challenge.modality, epoch, tuple(answers), rewards)
 
     def weights(self) -> dict[str, float]:
-        """What the scores are worth now, by hotkey: of those registered, above chance, sum 1.
+        """The weights by hotkey that the scores give now: of those registered, above chance, sum 1.
 
         Raises `NoWeightsError` if nobody is left.
         """
@@ -273,7 +273,7 @@ class Validator:
 
     @contextlib.contextmanager
     def _refusals(self, intent: Intent) -> Iterator[None]:
-        """What the chain refuses is told once, and left for the next round."""
+        """A guard for calls to the chain: its refusal is told once, and left for the next round."""
         try:
             yield
         except ChainError as error:

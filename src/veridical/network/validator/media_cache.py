@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 
 class Pool(StrEnum):
-    """What a picture is kept for.
+    """The purpose a picture is kept for.
 
     `open`: sent up to `uses` times. `private`: sent once in its life, so that nobody can have seen it.
     `canary`: made from a picture that everyone can look up.

@@ -1,4 +1,4 @@
-"""Where challenges get their pictures: labelled sets, folders of known fakes, and fakes made on the spot.
+"""Sources of challenges' pictures: labelled sets, folders of known fakes, fakes made on the spot.
 
 A source is an iterator of `Offer`: it says what it has, and makes pixels only of what is taken. Whatever makes
 pictures by name (a text-to-image model of a hub) becomes a source in the same way.

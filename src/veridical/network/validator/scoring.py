@@ -1,4 +1,4 @@
-"""What answers are worth: pure functions over a stored history, one for each rule.
+"""The worth of answers: pure functions over a stored history, one for each rule.
 
 A rule is a formula over labels and scores, exactly as published. What a miner really sent is made fit for the
 formula first, and here the known defects of the published validators are mended:
@@ -137,7 +137,7 @@ RULES: dict[str, Rule] = {
 
 
 def reward(outcomes: Sequence[LabelledAnswer], scoring: Scoring) -> float:
-    """What the newest outcomes of one miner in one modality are worth now, in [0, 1].
+    """The worth now of one miner's newest outcomes in one modality, in [0, 1].
 
     An invalid last answer is worth nothing now, besides being wrong in the window.
     """

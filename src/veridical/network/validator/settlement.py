@@ -50,7 +50,7 @@ class Settlement:
 def settle(
     rounds: Iterable[ClosedChallenge], settings: Scoring, *, registered: Collection[str] | None = None
 ) -> Settlement:
-    """What a validator with these settings makes of all rounds, the oldest first.
+    """The settlement of all rounds, the oldest first, by a validator with these settings.
 
     `registered` hotkeys can have weights; None is all.
     """
