@@ -105,3 +105,18 @@ def test_nothing_private_is_imported_from_another_folder() -> None:
             if private and folder.split(".")[:2] != own.split(".")[:2]:
                 wrong.append(f"{dotted(path)} imports {node.module}")
     assert wrong == []
+
+
+BARE = re.compile(r"^(What|Who|Where|The same|As)\b")
+
+
+def test_a_docstring_names_its_subject_first() -> None:
+    opened = [
+        f"{dotted(path)}: {first}"
+        for path, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and (first := (ast.get_docstring(node) or "").split("\n")[0])
+        and BARE.match(first)
+    ]
+    assert opened == []

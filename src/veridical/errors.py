@@ -25,7 +25,7 @@ from veridical.extras import install_command
 
 @dataclass(frozen=True)
 class ErrorInfo:
-    """What is told of an error, in the same shape to the terminal, a file, REST and the network."""
+    """An error as data, in the same shape for the terminal, a file, REST and the network."""
 
     code: str
     message: str
@@ -49,7 +49,7 @@ class VeridicalError(Exception):
 
     @property
     def info(self) -> ErrorInfo:
-        """The same, as data."""
+        """The exception as data."""
         return ErrorInfo(code=self.code, message=self.message, hint=self.hint, retryable=self.retryable)
 
 

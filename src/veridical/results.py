@@ -1,4 +1,4 @@
-"""What a judgement gives: small frozen dataclasses, and their JSON.
+"""Results of a judgement: small frozen dataclasses, and their JSON.
 
 Fake (AI-generated) is the positive class. The JSON object of a `Report` is the same in the library, on
 the command line, over REST and in the network; `schema_version` changes when a field changes its meaning.
@@ -93,7 +93,7 @@ class Fact:
 
 @dataclass(frozen=True, eq=False)
 class HeatMap:
-    """Where in a picture its score comes from: float32 (rows, columns), each cell a logit of its own."""
+    """A map of a score's origins in a picture: float32 (rows, columns), each cell a logit of its own."""
 
     logits: NDArray[np.float32]
 
@@ -145,7 +145,7 @@ class FrameScore:
 
 @dataclass(frozen=True)
 class Finding:
-    """What provenance saw in the file: `kind` (c2pa, metadata, watermark), what it says, what it is worth."""
+    """A finding of provenance: `kind` (c2pa, metadata, watermark), what it says, what it is worth."""
 
     kind: str
     summary: str

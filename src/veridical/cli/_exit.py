@@ -13,7 +13,7 @@ from veridical.errors import ErrorInfo, ModelError, VeridicalError
 
 
 class ExitCode(IntEnum):
-    """What the process says when it ends; explained in `veridical.cli`."""
+    """The exit codes of the process; explained in `veridical.cli`."""
 
     DONE = 0
     FOUND = 1

@@ -1,4 +1,4 @@
-"""Where data go: stdout as they come, or a file that is there whole or not at all."""
+"""Output of data: stdout as they come, or a file that is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Standard:
 
 @contextmanager
 def opened(path: Path | None) -> Iterator[Standard | TextIO]:
-    """What to write to: stdout for None, else a file under its final name only when the block ends well.
+    """A stream to write to: stdout for None, else a file under its final name only when the block ends well.
 
     Raises `UsageError` when the file cannot be written; the file that was there before is then still there.
     """

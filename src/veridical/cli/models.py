@@ -120,7 +120,7 @@ def verify(ctx: click.Context, name: str | None, format: str) -> None:
 
 @dataclass(frozen=True)
 class Verified:
-    """What a check found: the hash of a model that is in order, or the error of one that is not."""
+    """The result of a check: the hash of a model that is in order, or the error of one that is not."""
 
     name: str
     folder: str

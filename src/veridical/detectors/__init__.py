@@ -1,4 +1,4 @@
-"""What gives a score at run time: bundles by name, and the detectors of this folder.
+"""Detectors that give a score at run time: bundles by name, and the detectors of this folder.
 
 A file here adds detectors by a dictionary `DETECTORS`, from their names to what makes them; or a family of
 them, `FILE:ARGUMENT`, as `Family` says.

@@ -85,7 +85,7 @@ def viewed(image: Pixels, pixel_input: PixelInput) -> tuple[Box, ...]:
 
 
 def crop_boxes(height: int, width: int, pixel_input: PixelInput) -> list[Box]:
-    """Where the squares of a picture lie, each once, the one in the middle first.
+    """The boxes of a picture's squares, each once, the one in the middle first.
 
     They start at multiples of `align`. Nothing is padded: a side shorter than `size` is taken whole, trimmed to
     a multiple of `align`. `crops` lie in the middle and at the corners. For `spread` the picture is divided

@@ -69,7 +69,7 @@ class Member(Part):
             raise ValueError("a member's numbers must be finite, deviation positive, and low not above high")
 
     def term(self, logit: float | None) -> float:
-        """What it adds to the stacked logit."""
+        """The part's share of the stacked logit."""
         if logit is None:
             return self.missing_weight
         return self.weight * (min(max(logit, self.low), self.high) - self.mean) / self.deviation
@@ -189,5 +189,5 @@ def load(argument: str) -> Fusion:
 
 
 def names() -> list[str]:
-    """What `load` finds by name on this machine."""
+    """The recipes that `load` finds by name on this machine."""
     return recipe_names(FAMILY)

@@ -56,7 +56,7 @@ GATES = {gate.code: gate for gate in (SMALL_PICTURE, FLAT_PICTURE, SCREENSHOT_OR
 
 @dataclass(frozen=True)
 class PixelStatistics:
-    """What gates look at; shares are of 8 x 8 blocks, ranges and steps in grey levels of luma (0 to 255).
+    """The numbers gates look at: shares of 8 x 8 blocks, ranges and steps in grey levels of luma (0 to 255).
 
     `still`: share of blocks with a range of at most 6. `half_tones`: share of those with one above 6 and below
     48. `contrasty`: of the picture at half size, share of blocks with a range of at least 48; `two_tone`: of

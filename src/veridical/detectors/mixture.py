@@ -73,7 +73,7 @@ class ContentGate(Protocol):
     """Looks at a picture before it is judged."""
 
     def look(self, image: Pixels) -> Opened | None:
-        """What the expert behind it is to judge; `None` if the gate does not fire."""
+        """The picture that the expert behind it is to judge, or `None` if the gate does not fire."""
 
 
 class FaceGate(msgspec.Struct, frozen=True, kw_only=True, tag="face", tag_field="kind"):
@@ -282,5 +282,5 @@ def load(argument: str) -> Mixture:
 
 
 def names() -> list[str]:
-    """What `load` finds by name on this machine."""
+    """The recipes that `load` finds by name on this machine."""
     return recipe_names(FAMILY)

@@ -42,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What every combination states, as a card does; `calibration` is that of the combined logit."""
+    """A combination's statements about itself, as on a card; `calibration` is that of the combined logit."""
 
     name: str
     version: str
@@ -124,7 +124,7 @@ def load_part(part: Part, folder: Path, *, refused: Sequence[str]) -> Detector:
 
 
 class Combination(Carded):
-    """What combinations have in common: they are told of by a card, made from the recipe and its parts."""
+    """The base of combinations: they are told of by a card, made from the recipe and its parts."""
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ class PredictedSet:
 
     @property
     def data_sha256(self) -> str:
-        """As `data.samples.data_sha256` gives it for the samples themselves."""
+        """The hash that `data.samples.data_sha256` gives for the samples themselves."""
         return data_sha256(_sample(row) for row in self.rows)
 
     @property
@@ -83,7 +83,7 @@ def in_split(name: str, predicted: PredictedSet, samples: Sequence[Sample]) -> P
 
 @dataclass(frozen=True)
 class SetFacts:
-    """What a set was."""
+    """The name, hash and counts of a set."""
 
     name: str
     data_sha256: str
@@ -245,7 +245,7 @@ def calibrated_card(card: Card, found: CalibrationReport, reported: PredictedSet
 
 
 def limits_of(measurement: Measurement, thresholds: Thresholds) -> tuple[str, ...]:
-    """What a reader of the card has to know about its numbers, in sentences."""
+    """The limits of a card's numbers that its reader has to know, in sentences."""
     area = measurement.metrics["auroc"]
     sentences = [
         f"On publishers it was not trained on its AUROC is {area.value:.2f} "
@@ -316,7 +316,7 @@ def _require_one_detector(fitted: PredictedSet, reported: PredictedSet) -> None:
 
 
 def _shared(fitted: PredictedSet, reported: PredictedSet) -> tuple[str, ...]:
-    """What the two sets share that may be shared; raises `DataError` for files, which may not."""
+    """Warnings of groups that both sets hold; raises `DataError` for shared files, which may not be."""
     files = [{row.sha256 or row.path for row in chosen.rows} for chosen in (fitted, reported)]
     if both := files[0] & files[1]:
         raise DataError(

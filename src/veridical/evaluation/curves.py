@@ -1,4 +1,4 @@
-"""What a plot of scores against labels shows, as numbers: ROC, PR, reliability, histogram, coverage-risk.
+"""Curves of scores against labels, as numbers: ROC, PR, reliability, histogram, coverage-risk.
 
 Labels are 0 (real) and 1 (fake), scores
 probabilities of fake in [0, 1], both (n,).

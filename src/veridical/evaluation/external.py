@@ -59,7 +59,7 @@ Row = Mapping[str, object]  # object: text from CSV, anything from Parquet
 
 @dataclass(frozen=True)
 class External:
-    """What a file of scores gave: predictions, and how many scores each detector's reals and fakes lack."""
+    """A file of scores, read: predictions, and how many scores each detector's reals and fakes lack."""
 
     predictions: list[Prediction]
     missing: dict[str, Counter[str]]

@@ -47,7 +47,7 @@ class PredictionRun:
 
     @property
     def journal_path(self) -> Path:
-        """What is there while the run is unfinished."""
+        """The file that is there while the run is unfinished."""
         return self.output.with_name(self.output.name + ".journal")
 
     def finish(self, on_progress: Callable[[int], None]) -> tuple[int, list[Unjudged]]:
@@ -128,7 +128,7 @@ class PredictionRun:
                 require_prediction(outcome)
 
     def _plan(self) -> dict[str, object]:
-        """What must be equal for rows of two runs to stand in one file."""
+        """The settings that must be equal for rows of two runs to stand in one file."""
         samples = "\n".join(map(repr, self.samples))
         return {
             "detectors": [[d.name, d.sha256] for d in self.detectors],

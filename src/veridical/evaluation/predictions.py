@@ -113,7 +113,7 @@ def predict(detector: Detector, samples: Sequence[Sample], *, code: str) -> Iter
 def judge_sample(
     sample: Sample, detectors: Sequence[Detector], perturbations: Sequence[str], *, code: str
 ) -> Iterator[Prediction | Unjudged]:
-    """What each detector says of a sample after each perturbation, in the order of perturbations.
+    """Each detector's prediction for a sample after each perturbation, in the order of perturbations.
 
     The picture is decoded once, and perturbed once for all detectors.
     """
@@ -202,7 +202,7 @@ def read_predictions(path: Path) -> list[Prediction]:
 
 
 def columns_of(sample: Sample, sha256: str) -> dict[str, str]:
-    """What a row says of its sample, whatever judged it; `box` is empty for the whole picture."""
+    """A row's columns about its sample, whatever judged it; `box` is empty for the whole picture."""
     box = sample.box
     return {
         "path": sample.name,

@@ -28,7 +28,7 @@ _BLOCK = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is drawn: units with replacement, from each stratum as many as it has.
+    """The plan of a draw: units with replacement, from each stratum as many as it has.
 
     `unit` (samples,) is the unit of each sample, `stratum` (units,) the stratum of each unit.
     """
@@ -92,7 +92,7 @@ class Placement:
 
 
 def placement(real_scores: Scores, fake_scores: Scores, real_counts: Counts) -> Placement:
-    """Where each fake stands among the reals of each draw."""
+    """The place of each fake among the reals of each draw."""
     order = np.argsort(real_scores)
     sorted_scores = real_scores[order]
     below = _cumulated(real_counts[:, order])

@@ -1,4 +1,4 @@
-"""What perturbations do to a detector: the change of its metrics, and of its verdicts, on the same samples.
+"""Robustness to perturbations: the change of a detector's metrics and verdicts on the same samples.
 
 Both are measured on every bootstrap draw, so that what is hard with and without the perturbation cancels out
 of the change. Reals and fakes are drawn apart, and in the tables of generators each generator's fakes.
@@ -80,7 +80,7 @@ def measure(predictions: Sequence[Prediction], *, rounds: int = 1000) -> dict[st
 
 
 def of_bundle(path: Path, sha256: str, *, rounds: int = 1000) -> dict[str, Robustness]:
-    """What a file of predictions says of one bundle, by the name of the perturbation.
+    """The robustness of one bundle in a file of predictions, by the name of the perturbation.
 
     Raises `DataError` (`bad_predictions`) if it holds none by the bundle with that hash of its card.
     """

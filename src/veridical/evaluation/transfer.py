@@ -1,4 +1,4 @@
-"""What is left of a detector on other sets than its own: for each set, and for each class of content."""
+"""Transfer of a detector to other sets than its own: for each set, and for each class of content."""
 
 from __future__ import annotations
 

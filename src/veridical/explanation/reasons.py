@@ -17,7 +17,7 @@ from veridical.verdict import VIEWS_DISAGREE, Judgement
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is told of a judgement, in the order of telling.
+    """The sentences about a judgement, in the order of telling.
 
     `seen` are the sentences that by themselves speak for no verdict, `number` the first of them.
     """
@@ -76,7 +76,7 @@ def _gates_in_words(judgement: Judgement) -> list[Reason]:
 
 
 def _place(judgement: Judgement) -> Reason:
-    """What the place of the number between the thresholds says."""
+    """The reason that lies in the place of the number between the thresholds."""
     ai, real = judgement.thresholds.ai, judgement.thresholds.real
     if VIEWS_DISAGREE in judgement.codes:
         sentence = "It is unsure, because some parts of the picture look made by AI and others look real."
@@ -99,7 +99,7 @@ def _place(judgement: Judgement) -> Reason:
 
 
 def _doubts_of_the_number(judgement: Judgement) -> list[Reason]:
-    """Where the number leans without a verdict, and whether its interval leaves the verdict open."""
+    """Reasons from the interval: a leaning without a verdict, or a verdict that it leaves open."""
     if judgement.score.interval is None:
         return []
     low, high = judgement.score.interval
@@ -144,7 +144,7 @@ def _error_rates_in_words(
 
 
 def _origin(verdict: Verdict, measurement: Measurement, detector: Detector) -> str:
-    """Where the pictures came from on which a rate was measured."""
+    """The origin, in words, of the pictures on which a rate was measured."""
     if measurement.role == "fitted":
         return "on which its thresholds were chosen"
     if measurement.role == "out_of_fold":
@@ -168,7 +168,7 @@ def _rate_in_words(value: float, low: float, high: float) -> str:
 
 
 def _parts(judgement: Judgement) -> list[Reason]:
-    """What the parts that were looked at say, each on its own, where that is a verdict."""
+    """The verdicts of the parts that were looked at, each on its own."""
     parts = judgement.parts
     if len(parts) < 2:
         return []

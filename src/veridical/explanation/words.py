@@ -54,7 +54,7 @@ def percent(fraction: float) -> str:
 
 
 def percent_in_words(fraction: float) -> str:
-    """The same inside a sentence.
+    """A percentage, as `percent` rounds it, for the inside of a sentence.
 
     >>> [percent_in_words(value) for value in (0.0004, 0.25, 0.9996)]
     ['under 1 %', '25 %', 'over 99 %']
@@ -112,7 +112,7 @@ class Paragraph:
 
 
 def account(report: Report) -> list[Paragraph]:
-    """What a verdict rests on, in the order of a reader's questions; nothing for a file without an answer."""
+    """The grounds of a verdict, in the order of a reader's questions; nothing for a file without an answer."""
     if report.error:
         return []
     parts = [Paragraph("What was seen", tuple(seen(report)))] if seen(report) else []
@@ -150,7 +150,7 @@ def pointing_to(report: Report, verdict: Verdict) -> list[str]:
 
 
 def doubts(report: Report) -> list[str]:
-    """What could be wrong with this very answer, as sentences."""
+    """The doubts about this very answer, as sentences."""
     sentences = pointing_to(report, Verdict.UNSURE) + [_warning_words(code) for code in report.warnings]
     if report.verdict is Verdict.UNSURE:
         sentences.append("Neither verdict would be right often enough here; other evidence has to decide.")

@@ -1,4 +1,4 @@
-"""What runs inside the fence: one decoder on one file."""
+"""The program inside the fence: one decoder on one file."""
 
 from __future__ import annotations
 

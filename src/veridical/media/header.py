@@ -1,4 +1,4 @@
-"""What a file says before its pixels: format, quantisation tables, kinds of metadata. Nothing is decoded."""
+"""Headers of files: format, quantisation tables, kinds of metadata. Nothing is decoded."""
 
 from __future__ import annotations
 

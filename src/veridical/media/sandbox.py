@@ -45,7 +45,7 @@ _CODES = frozenset({"unsupported_format", "malformed", "truncated", "too_large",
 
 @dataclass(frozen=True)
 class Reply:
-    """What the child answers: a small JSON object, and raw bytes."""
+    """A child's answer: a small JSON object, and raw bytes."""
 
     header: dict[str, object]  # JSON from a process that may have been taken over: each value is checked at use
     body: bytearray
@@ -64,7 +64,7 @@ def decode_fenced(data: bytes, format: str, limits: Limits, *, allow_truncated: 
 
 
 def run_fenced(module: str, data: bytes, options: dict[str, object], limits: Limits) -> Reply:
-    """What `module.run(data, options)` answers in a fenced child; `module.load(options)` imports for it first.
+    """The answer of `module.run(data, options)` in a fenced child; `module.load(options)` imports for it first.
 
     Raises `MediaError` `decode_timeout`, `decode_oom` or `decode_crashed` when there is no answer.
     """
@@ -174,7 +174,7 @@ def _read_frames(reply: Reply, limits: Limits) -> Decoded:
 
 
 def _import_path() -> list[str]:
-    """Where the child finds what this process has imported, the current directory left out."""
+    """The child's import path: this process's own, the current directory left out."""
     package_root = str(Path(__file__).resolve().parents[2])
     return [package_root, *(entry for entry in sys.path if os.path.isabs(entry))]  # noqa: PTH117 - entries are strings
 

@@ -88,7 +88,7 @@ def sniff(data: bytes) -> str | None:
 
 
 def describe(data: bytes) -> str:
-    """What refused bytes look like, for a message.
+    """The kind of file that refused bytes look like, for a message.
 
     >>> describe(b"<!DOCTYPE html><html>"), describe(b"PK\\x03\\x04")
     ('HTML', 'ZIP archive')

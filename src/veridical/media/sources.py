@@ -1,4 +1,4 @@
-"""What a user points at - files, folders, globs, lists, standard input, URLs - becomes items to read."""
+"""Items to read, from what a user points at: files, folders, globs, lists, standard input, URLs."""
 
 from __future__ import annotations
 

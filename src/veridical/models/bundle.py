@@ -192,7 +192,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _refuse_to_replace_anything_else(folder: Path) -> None:
-    """What is replaced is deleted, so it must be a bundle and nothing but a bundle."""
+    """A folder that is replaced is deleted, so it must be a bundle and nothing but a bundle."""
     if not folder.exists():
         return
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else {"?"}

@@ -36,7 +36,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Paper:
-    """Where the method comes from."""
+    """The publication that the method comes from."""
 
     authors: str
     title: str
@@ -139,7 +139,7 @@ class LicensedPart:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What the parameters have seen. `data_sha256` is that of the manifest (which hashes every file).
+    """The data the parameters have seen. `data_sha256` is that of the manifest (which hashes every file).
 
     `accepted_shortcuts`: what of their audit the data failed and were trained on nevertheless. `parts` are the
     same pictures by source and licence.
@@ -179,7 +179,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What makes the bundle again: the commands in their order, the seed, the checkpoint they went through."""
+    """The way to make the bundle again: commands in their order, the seed, the checkpoint they went through."""
 
     commands: tuple[str, ...]
     seed: int

@@ -1,4 +1,4 @@
-"""What a graph may be: our inputs and outputs, standard operators, finite numbers, nothing in other files."""
+"""Rules for graphs: our inputs and outputs, standard operators, finite numbers, nothing in other files."""
 
 from __future__ import annotations
 

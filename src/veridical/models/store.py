@@ -1,4 +1,4 @@
-"""Where bundles are: in the package, in the user's cache, at a path, or in a hub repository."""
+"""Places of bundles: in the package, in the user's cache, at a path, or in a hub repository."""
 
 from __future__ import annotations
 

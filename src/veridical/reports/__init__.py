@@ -42,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class About:
-    """What a report says beside the files: when it was made, and the card of the model that judged.
+    """A report's facts beside the files: when it was made, and the card of the model that judged.
 
     `colour` and `width`, in columns, are those of the terminal.
     """
@@ -54,7 +54,7 @@ class About:
 
     @classmethod
     def now(cls, *, card: Card | None = None, colour: bool = False, width: int = 80) -> About:
-        """The same, dated with this moment."""
+        """The facts of a report that is made at this moment."""
         return cls(made_at=datetime.now(UTC), card=card, colour=colour, width=width)
 
 

@@ -1,4 +1,4 @@
-"""What the default detector has to reach, and by how much a card misses it.
+"""The aims of the default detector, and by how much a card misses them.
 
 The aims were set before anything was measured (issue 5 of this project), and are the same for every card.
 """
@@ -25,7 +25,7 @@ _NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Costs:
-    """What a bundle costs: its files in bytes, one decoded 1 MP picture in CPU ms on one core.
+    """The costs of a bundle: its files in bytes, one decoded 1 MP picture in CPU ms on one core.
 
     `cold_start` is the CPU time of one whole process as a share of that of a script on torch and Pillow.
     """

@@ -45,7 +45,7 @@ def portable_name(name: str) -> str:
 
 
 def json_line(text: str) -> str:
-    """The same JSON value on what every reader takes for one line, harmless on a terminal.
+    """A JSON text on what every reader takes for one line, of the same value, harmless on a terminal.
 
     JSON leaves C1 controls and U+2028 as they are; `str.splitlines` and terminals do not.
     """

@@ -76,7 +76,7 @@ def _template() -> jinja2.Template:
 
 
 def _yaml(value: object) -> str:  # object: whatever JSON can say
-    """As JSON, which is YAML too, whatever the text holds."""
+    """The value as JSON, which is YAML too, whatever the text holds."""
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -57,7 +57,7 @@ class Summary:
         return {verdict: wilson(self.verdicts[verdict], judged) for verdict in _GIVEN} if judged else {}
 
     def shares_sentence(self) -> str | None:
-        """The same for people; nothing of so few files that an interval would say nothing.
+        """The shares in words for people; nothing of so few files that an interval would say nothing.
 
         >>> summary = Summary(Counter({Verdict.AI: 2, Verdict.REAL: 98}))
         >>> print(summary.shares_sentence())
@@ -73,7 +73,7 @@ class Summary:
         return f"Of {judged} judged, {', '.join(parts)}. {note}"
 
     def sentence(self) -> str:
-        """The same for people, without the answers that nobody got.
+        """The counts in words for people, without the answers that nobody got.
 
         >>> summary = Summary()
         >>> summary.add(Report(path="a.jpg", verdict=Verdict.UNSURE, probability=0.5))

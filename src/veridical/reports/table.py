@@ -45,7 +45,7 @@ def _line(verdict: str, number: str, name: str) -> str:
 
 
 def _details(report: Report, *, width: int) -> Iterator[str]:
-    """What the verdict rests on, wrapped; lines longer than a reader's eye can follow help nobody."""
+    """The verdict's grounds, wrapped; lines longer than a reader's eye can follow help nobody."""
     wrapper = textwrap.TextWrapper(
         width=max(_NARROWEST, min(width, _WIDEST)), initial_indent="    ", subsequent_indent="    "
     )

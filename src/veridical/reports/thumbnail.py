@@ -21,7 +21,7 @@ def data_uri(image: Image) -> str:
 
 
 def jpeg_data_uri(pixels: NDArray[np.uint8], *, longest_side: int) -> str:
-    """The same of uint8 pixels, (height, width, 3)."""
+    """A JPEG `data:` URI of uint8 pixels, (height, width, 3), made at most `longest_side` long."""
     import PIL.Image
 
     small = PIL.Image.fromarray(pixels)

@@ -142,7 +142,7 @@ def _key(sample: Sample) -> str:
 def _columns(
     settings: TowerSettings, last: int, blocks: Sequence[int], patches: Sequence[int]
 ) -> slice | npt.NDArray[np.int64]:
-    """Where the summaries of `blocks` and `patches` stand in a record that ends at the block `last`."""
+    """The columns of `blocks`' and `patches`' summaries in a record that ends at the block `last`."""
     if not last:  # the tower's own embedding
         return slice(None)
     places = [*(number - 1 for number in blocks), *(last + number - 1 for number in patches)]

@@ -125,7 +125,7 @@ def audit_views(
     most_views: int = MOST_VIEWS,
     most_compared: int = MOST_COMPARED,
 ) -> Audit:
-    """The same of what a network sees in training: each picture after `augmentation`.
+    """An audit of what a network sees in training: each picture after `augmentation`.
 
     File names, containers and metadata never reach it, so they are no shortcut here. What does reach it:
     colours; with `resize`, the size and shape of the picture, as the ratio of the resampling; without it, a

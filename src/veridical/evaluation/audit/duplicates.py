@@ -1,4 +1,4 @@
-"""The same picture in two splits, or under two labels: by bytes, by pixels, or nearly."""
+"""Copies of a picture in two splits, or under two labels: equal by bytes, by pixels, or nearly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from veridical.media.fingerprint import detail
 
 @dataclass(frozen=True)
 class Copy:
-    """Where one of the copies is; `box` is that of a region (left, top, width, height), else empty."""
+    """One copy of a picture; `box` is that of a region (left, top, width, height), else empty."""
 
     name: str
     split: str

@@ -1,4 +1,4 @@
-"""What of a sample is looked at: its file from outside, its colours, and hashes to find its copies by."""
+"""The facts an audit reads off a sample: its file from outside, its colours, hashes to find its copies by."""
 
 from __future__ import annotations
 

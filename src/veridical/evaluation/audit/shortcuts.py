@@ -119,7 +119,7 @@ def _out_of_fold(values: Features, labels: Labels, parts: _Folds, seed: int) -> 
 
 
 def _balanced_accuracy(labels: Labels, predicted: Scores) -> float:
-    """As scikit-learn's, in a hundredth of its time; `nan` without both classes."""
+    """Balanced accuracy as scikit-learn's, in a hundredth of its time; `nan` without both classes."""
     fakes = labels == 1
     if fakes.all() or not fakes.any():
         return float("nan")

@@ -1,4 +1,4 @@
-"""What the pixels need of a file's metadata: the orientation and the colour profile.
+"""Metadata that the pixels need: the orientation and the colour profile.
 
 Metadata never stop a picture from being judged: what cannot be read is left out and `partial` says so.
 """

@@ -69,7 +69,7 @@ def open_picture(data: bytes, plugin: str, limits: Limits) -> ImageFile.ImageFil
 
 
 def explain(error: Exception, *, damaged: str = "unsupported_format") -> MediaError:
-    """What a decoder's exception means; `damaged` is the code for "no picture could be identified"."""
+    """Our error for a decoder's exception; `damaged` is the code for "no picture could be identified"."""
     if isinstance(error, Image.DecompressionBombError):
         return MediaError("The header states more pixels than are allowed.", code="too_large")
     if isinstance(error, UnidentifiedImageError | SyntaxError):

@@ -1,4 +1,4 @@
-"""What a decoder hands back, and the arithmetic on pixels that all formats share."""
+"""Decoded frames as decoders hand them back, and the arithmetic on pixels that all formats share."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _PADDING = b"\x00\xff\r\n"
 
 @dataclass
 class _Structure:
-    """What the markers say, from the first to the end of the picture."""
+    """The content of the markers, from the first to the end of the picture."""
 
     width: int = 0
     height: int = 0

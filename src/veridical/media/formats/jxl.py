@@ -55,7 +55,7 @@ def _read_size(data: bytes) -> tuple[int, int]:
 
 
 def _find_codestream(data: bytes) -> bytes:
-    """What follows the codestream's signature, bare or in the first box that carries it."""
+    """The bytes behind the codestream's signature, bare or in the first box that carries it."""
     if data.startswith(_CODESTREAM):
         return data[2:64]
     at = 0

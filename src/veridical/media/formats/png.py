@@ -29,7 +29,7 @@ _MAX_CHUNKS = 100_000
 
 @dataclass
 class _Structure:
-    """What the chunks say."""
+    """The content of the chunks."""
 
     width: int = 0
     height: int = 0

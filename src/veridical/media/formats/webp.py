@@ -14,7 +14,7 @@ from veridical.media.limits import Limits
 
 @dataclass
 class _Structure:
-    """What the chunks say; a size of 0 is unknown."""
+    """The content of the chunks; a size of 0 is unknown."""
 
     width: int = 0
     height: int = 0

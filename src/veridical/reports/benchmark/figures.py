@@ -192,7 +192,7 @@ def histogram(measured: Measured) -> Plot:
 
 
 def _lines(measured: Sequence[Measured]) -> Iterator[tuple[dict[str, Any], Measured]]:
-    """What to draw each detector with, those behind the leaders first and thin, the best on top."""
+    """Line styles of all detectors, those behind the leaders first and thin, the best on top."""
     # Any: keyword arguments of a matplotlib line.
     series = leaders(measured)
     named = {s.measured.name for s in series}

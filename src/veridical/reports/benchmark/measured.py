@@ -1,4 +1,4 @@
-"""What the page, the tables and the lists are made from."""
+"""Measured results, from which the page, the tables and the lists are made."""
 
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ class Results:
 
     @property
     def bootstrap(self) -> str:
-        """What the intervals of metrics are, as a sentence."""
+        """The intervals of metrics, explained in a sentence."""
         unit = "whole groups (publishers)" if self.by_group else "pictures, reals and fakes apart"
         return f"95 % intervals are those of the percentile bootstrap, {self.rounds:,} draws of {unit}."
 
     @property
     def wilson(self) -> str:
-        """What the intervals of rates are, as a sentence."""
+        """The intervals of rates, explained in a sentence."""
         wider = ", widened where the bootstrap of whole groups (publishers) is wider" if self.by_group else ""
         return f"95 % intervals of rates are Wilson’s{wider}."
 
@@ -123,7 +123,7 @@ def results(
     rounds: int,
     by_group: bool,
 ) -> Results:
-    """What `benchmark.by_detector` chose and `benchmark.measure` found, under the same names, sorted."""
+    """The results from `benchmark.by_detector`'s rows and `benchmark.measure`'s cells by name, sorted."""
     measured = [_measured(name, chosen, benchmarks[name]) for name, chosen in rows.items()]
     measured.sort(key=lambda m: (-m.metrics["auroc"].value if m.is_ranked else math.inf, m.name))
     return Results(

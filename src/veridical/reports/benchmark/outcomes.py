@@ -86,7 +86,7 @@ def _look_at(row: Prediction) -> Picture:
 
 
 def _sample(row: Prediction) -> Sample | None:
-    """What was judged; None if the box, which may come from anyone's file, is none."""
+    """The sample that was judged; None if the box, which may come from anyone's file, is none."""
     if row.box and not _BOX.fullmatch(row.box):
         return None
     path, _, member = row.path.rpartition("#")

@@ -39,7 +39,7 @@ _VERDICTS = {
 
 @dataclass(frozen=True)
 class Portrait:
-    """What the page shows of one detector alone."""
+    """The page's part about one detector alone."""
 
     measured: Measured
     plots: Sequence[Plot]

@@ -72,7 +72,7 @@ def to_latex(table: Table) -> str:
 
 
 def cell_text(cell: Cell) -> str:
-    """What a cell says on one line.
+    """A cell's text on one line.
 
     >>> cell_text(Estimate(value=0.9, low=0.85, high=0.94, n=40))
     '0.900 (0.850 to 0.940)'

@@ -166,7 +166,7 @@ def by_content(results: Results) -> Table:
 
 
 def by_perturbation(results: Results) -> list[Table]:
-    """What perturbations do to each detector; empty where no perturbed picture was judged."""
+    """Tables of each detector under perturbations; empty where no perturbed picture was judged."""
     detectors = [m for m in results.detectors if m.rows[0].detector in results.robustness]
     groups = _Groups(
         "perturbation",
@@ -289,7 +289,7 @@ def metric_heading(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Groups:
-    """What `kind` of groups there are, and the `cells` of each group for each of the detectors."""
+    """Groups of one `kind`, and the `cells` of each group for each of the detectors."""
 
     kind: str
     detectors: Sequence[Measured]
