@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from veridical.data import perturbations
-from veridical.data.perturbations import NAMED, Perturbation, Pixels, perturb
+from veridical.data.perturbations import DELIVERIES, NAMED, Perturbation, Pixels, perturb
 from veridical.errors import DataError
 
 SIDES = st.integers(8, 70)
@@ -85,8 +85,9 @@ def test_names_are_stored_in_files_and_so_never_change() -> None:
         *("none", "jpeg_95", "jpeg_90", "jpeg_75", "jpeg_50", "jpeg_30", "webp_75"),
         *("resize_0.75", "resize_0.5", "resize_0.25", "crop_0.8", "blur_0.5", "blur_1", "blur_2"),
         *("noise_0.02", "noise_0.05", "noise_0.1", "colour_0.2", "screenshot", "chain_delivery"),
-        *("random_3", "random_5"),
+        *("half", "enlarged_1.5", "snip", "page", "messenger", "random_3", "random_5"),
     ]
+    assert set(DELIVERIES) <= NAMED.keys()
     assert all(name == perturbation.name for name, perturbation in NAMED.items())
 
 
@@ -254,3 +255,20 @@ def test_a_picture_too_large_for_webp_is_said_to_be() -> None:
     with pytest.raises(DataError, match="16384 x 2") as caught:
         perturb(np.zeros((2, 16384, 3), np.uint8), "webp_75", sha256="a")
     assert caught.value.code == "unreadable_sample"
+
+
+def test_a_page_shows_the_picture_whole_and_a_snip_leaves_a_margin_out() -> None:
+    original = picture(200, 300)
+    shown = NAMED["page"].apply(original, rng())
+    margin = 50
+    assert np.array_equal(shown[margin : margin + 200, margin : margin + 300], original)
+    assert (shown[:margin] == 255).all()
+    for seed in range(5):
+        height, width = NAMED["snip"].apply(original, rng(seed)).shape[:2]
+        assert 0.7 * 200 < height < 1.2 * 200
+        assert width / height == pytest.approx(1.5, rel=0.03)
+
+
+def test_a_messenger_makes_large_pictures_smaller_and_leaves_the_size_of_small_ones() -> None:
+    assert NAMED["messenger"].apply(picture(900, 2000), rng()).shape == (576, 1280, 3)
+    assert NAMED["messenger"].apply(picture(90, 200), rng()).shape == (90, 200, 3)

@@ -24,10 +24,19 @@ _COLUMNS = {
     "balanced_accuracy_change": "change",
     "verdict_flips": "verdicts flipped",
     "verdicts_lost": "verdicts lost",
+    "verdict_changes": "answers changed",
+    "fakes_become_real": "AI becomes real",
     "half_crossed": "crossed 0.5",
 }
 _RANKING = ("auroc", "auroc_change", "tpr_at_fpr_5", "tpr_at_fpr_5_change")
-_VERDICTS = ("balanced_accuracy", "balanced_accuracy_change", "verdict_flips", "verdicts_lost", "half_crossed")
+_VERDICTS = (
+    "balanced_accuracy",
+    "balanced_accuracy_change",
+    "verdict_flips",
+    "verdicts_lost",
+    "verdict_changes",
+    "fakes_become_real",
+)
 _OF_GENERATORS = ("auroc", "auroc_change", "verdict_flips", "half_crossed")
 
 _CAPTION = (

@@ -214,6 +214,37 @@ def deliver(pixels: Pixels) -> Pixels:
     return jpeg(webp(jpeg(resize(pixels, 0.5), 55), 75), 80)
 
 
+def snip(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """Cut out of a screen with a mouse: shown bilinearly at a zoom of 0.75 to 1.25, a ninth of it left out."""
+    height, width = pixels.shape[:2]
+    zoom = rng.uniform(0.75, 1.25)
+    size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+    shown = np.asarray(PIL.Image.fromarray(pixels).resize(size, PIL.Image.Resampling.BILINEAR))
+    return crop(shown, (8 / 9) ** 0.5, rng)
+
+
+def page(pixels: Pixels) -> Pixels:
+    """The screenshot of a page that shows the picture: white around it, grey lines of text below, lossless."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, 1000 / width)
+    shown = resize(pixels, scale) if scale < 1 else pixels
+    high, wide = shown.shape[:2]
+    margin = max(32, wide // 6)
+    canvas = np.full((high + 5 * margin // 2, wide + 2 * margin, 3), 255, np.uint8)
+    canvas[margin : margin + high, margin : margin + wide] = shown
+    for top in range(margin + high + 24, canvas.shape[0] - 12, 20):
+        canvas[top : top + 9, margin : margin + wide : 7] = 90
+    return canvas
+
+
+def messenger(pixels: Pixels) -> Pixels:
+    """Sent and sent on: at most 1600 pixels and JPEG 80, then at most 1280 and JPEG 70."""
+    for longest, quality in ((1600, 80), (1280, 70)):
+        scale = min(1.0, longest / max(pixels.shape[:2]))
+        pixels = jpeg(resize(pixels, scale) if scale < 1 else pixels, quality)
+    return pixels
+
+
 def random_chain(pixels: Pixels, length: int, rng: np.random.Generator) -> Pixels:
     """`length` different single operations, each at one of its named severities, in random order."""
     for index in rng.permutation(len(_SINGLE))[:length]:
@@ -247,6 +278,9 @@ def to_bytes(values: npt.NDArray[np.floating]) -> Pixels:
     return rounded
 
 
+# The ways of a picture to somebody's eyes, of which a release states how many verdicts each changes.
+DELIVERIES = ("jpeg_75", "half", "snip", "page", "messenger", "crop_0.8", "enlarged_1.5")
+
 _SINGLE = ("jpeg", "webp", "resize", "crop", "blur", "noise", "colour")
 
 
@@ -262,6 +296,11 @@ def _named() -> dict[str, Perturbation]:
         _drawn("colour_0.2", "colour", "20 % up or down", shift_colour, 0.2),
         Perturbation("screenshot", "screenshot", "", screenshot),
         Perturbation("chain_delivery", "chain", "two codecs", lambda pixels, rng: deliver(pixels)),
+        _fixed("half", "delivery", "half size", resize, 0.5),
+        _fixed("enlarged_1.5", "delivery", "1.5 times the size", resize, 1.5),
+        Perturbation("snip", "delivery", "snipped from a screen", snip),
+        Perturbation("page", "delivery", "page screenshot", lambda pixels, rng: page(pixels)),
+        Perturbation("messenger", "delivery", "sent twice", lambda pixels, rng: messenger(pixels)),
         *(_drawn(f"random_{n}", "random", f"{n} operations", random_chain, n) for n in (3, 5)),
     ]
     return {perturbation.name: perturbation for perturbation in family}

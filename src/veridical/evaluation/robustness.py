@@ -32,7 +32,7 @@ Pair = tuple[Prediction, Prediction]  # a sample as it is, and perturbed
 
 _METRICS = ("auroc", "tpr_at_fpr_5", "balanced_accuracy")
 _OPPOSITE = {Verdict.AI: Verdict.REAL, Verdict.REAL: Verdict.AI}
-RATES = ("verdict_flips", "verdicts_lost", "half_crossed")
+RATES = ("verdict_flips", "verdicts_lost", "verdict_changes", "fakes_become_real", "half_crossed")
 CELLS = (*(name + end for name in _METRICS for end in ("", "_change")), *RATES)
 
 
@@ -43,9 +43,10 @@ class Robustness:
     `cells` holds AUROC, TPR at 5 % FPR and balanced accuracy at 0.5, and their changes from the same samples
     unperturbed (below 0 is worse); they are absent without both classes. `verdict_flips` is the share of
     verdicts (those that are not `unsure`) that become the opposite, `verdicts_lost` that become `unsure`: of
-    no verdicts it is `nan`. `half_crossed` is the share of all scores that come to lie on the other side of
-    0.5. `generators` has the same of each generator's fakes, against all the reals; there n counts the fakes.
-    `left_out` is the number of samples with one of the two scores missing.
+    no verdicts it is `nan`. `verdict_changes` is the share of all samples whose answer changes, `unsure` being
+    one; `fakes_become_real` that of the fakes not called real before. `half_crossed` is the share of all scores
+    that come to lie on the other side of 0.5. `generators` has the same of each generator's fakes, against all
+    the reals; there n counts the fakes. `left_out` is the number of samples with one of the two scores missing.
     """
 
     operation: str
@@ -224,10 +225,13 @@ def _drawn(
 
 def _rates(pairs: Sequence[Pair]) -> Cells:
     verdicts = [(one.verdict, other.verdict) for one, other in pairs if one.verdict is not Verdict.UNSURE]
+    of_fakes = [other for one, other in pairs if one.label == "fake" and one.verdict is not Verdict.REAL]
     crossed = sum((one.score >= 0.5) != (other.score >= 0.5) for one, other in pairs)
     return {
         "verdict_flips": wilson(sum(other is _OPPOSITE[one] for one, other in verdicts), len(verdicts)),
         "verdicts_lost": wilson(sum(other is Verdict.UNSURE for _, other in verdicts), len(verdicts)),
+        "verdict_changes": wilson(sum(one.verdict is not other.verdict for one, other in pairs), len(pairs)),
+        "fakes_become_real": wilson(sum(other.verdict is Verdict.REAL for other in of_fakes), len(of_fakes)),
         "half_crossed": wilson(crossed, len(pairs)),
     }
 

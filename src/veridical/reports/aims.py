@@ -1,6 +1,6 @@
 """The aims of the default detector, and by how much a card misses them.
 
-The aims were set before anything was measured (issue 5 of this project), and are the same for every card.
+The aims were set before the default was trained (issue 13 of this project), and are the same for every card.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from veridical.data.perturbations import DELIVERIES
 from veridical.explanation.words import estimate_in_words
 from veridical.models.card import Card, Estimate, Measurement
 from veridical.reports.escaping import visible
@@ -56,7 +57,7 @@ def outcomes(card: Card, robustness: Mapping[str, Robustness] | None, costs: Cos
     return [
         *_of_ranking(measured),
         _false_positives(card, measured),
-        _outcome("ECE", 0.03, _metric(measured, "ece"), metric="ece", most=True),
+        *_of_verdicts(measured),
         *_of_robustness(robustness or {}),
         _plain("Files of the bundle", 60, costs.bundle_bytes and costs.bundle_bytes / 1e6, unit="MB"),
         _plain("CPU time of a 1 MP picture on one core", 400, costs.cpu_ms, unit="ms"),
@@ -65,7 +66,8 @@ def outcomes(card: Card, robustness: Mapping[str, Robustness] | None, costs: Cos
 
 
 def _of_ranking(measured: Measurement | None) -> Iterator[Outcome]:
-    yield _outcome("AUROC, all generators", 0.95, _metric(measured, "auroc"), metric="auroc")
+    yield _outcome("AUROC, all generators", 0.92, _metric(measured, "auroc"), metric="auroc")
+    yield _outcome("AUROC inside publishers, mean", 0.90, _metric(measured, "within"), metric="within")
     generators = measured.generators if measured else {}
     enough = {
         name: cells["auroc"]
@@ -80,7 +82,17 @@ def _of_ranking(measured: Measurement | None) -> Iterator[Outcome]:
         metric="auroc",
         where="" if worst is None else worst,
     )
-    yield _outcome("TPR at 5 % FPR", 0.80, _metric(measured, "tpr_at_fpr_5"), metric="tpr_at_fpr_5")
+    yield _outcome("TPR at 5 % FPR", 0.65, _metric(measured, "tpr_at_fpr_5"), metric="tpr_at_fpr_5")
+
+
+def _of_verdicts(measured: Measurement | None) -> Iterator[Outcome]:
+    for aim, name, most in (
+        ("AI pictures called real", "fakes_called_real", 0.05),
+        ("Real pictures called AI", "fpr", 0.01),
+        ("Answered with unsure", "unsure", 0.45),
+        ("ECE", "ece", 0.08),
+    ):
+        yield _outcome(aim, most, _metric(measured, name), metric=name, most=True)
 
 
 def _false_positives(card: Card, measured: Measurement | None) -> Outcome:
@@ -107,11 +119,14 @@ def _of_robustness(robustness: Mapping[str, Robustness]) -> Iterator[Outcome]:
         change = found.cells.get("auroc_change") if found else None
         lost = change and Estimate(-change.value, -change.high, -change.low, change.n)
         yield _outcome(f"AUROC lost with {words}", 0.03, lost, metric="auroc", most=True)
-    delivered = robustness.get("chain_delivery")
-    flips = delivered.cells["verdict_flips"] if delivered else None
-    if flips is not None and not flips.n:
-        flips = None  # no verdicts that could flip
-    yield _outcome("Verdicts that flip under re-delivery", 0.05, flips, metric="verdict_flips", most=True)
+    delivered = {name: found.cells for name, found in robustness.items() if name in DELIVERIES}
+    for aim, cell, most in (
+        ("Answers that change under one re-delivery, the worst", "verdict_changes", 0.05),
+        ("AI pictures that become real under one re-delivery, the worst", "fakes_become_real", 0.0),
+    ):
+        worst = max(delivered, key=lambda name: delivered[name][cell].value, default=None)
+        estimate = delivered[worst][cell] if worst else None
+        yield _outcome(aim, most, estimate, metric=cell, most=True, where=worst or "")
 
 
 def _metric(measured: Measurement | None, name: str) -> Estimate | None:
