@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from veridical.network.chain import Address, Chain
     from veridical.network.identity import Wallet
 
-_RAO = 1_000_000_000
-
 
 @click.command()
 @network_options
@@ -92,7 +90,7 @@ def miner(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     chain = open_chain(network, netuid, ledger)
     with needs_extra("network", "mining"):
-        from veridical.network.chain import Address
+        from veridical.network.chain import RAO, Address
         from veridical.network.identity import open_wallet
         from veridical.network.miner import Miner, MinerRules, miner_app
         from veridical.network.protocol import NonceStore, nonces_path
@@ -100,7 +98,7 @@ def miner(
 
     keys = open_wallet(chosen_wallet(wallet, wallet_hotkey, wallet_path))
     rules = MinerRules(
-        minimum_stake=round(minimum_stake * _RAO),
+        minimum_stake=round(minimum_stake * RAO),
         allow_unregistered=allow_unregistered,
         blacklist=_hotkeys(blacklist),
         rate=rate,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from veridical.cli._extras import needs_extra
-from veridical.cli._options import rounds_option
+from veridical.cli._options import format_or_markdown_option, rounds_option
 from veridical.cli._printing import print_encoded, print_table
 
 if TYPE_CHECKING:
@@ -25,13 +25,7 @@ _PLOTTED = ("accuracy", "balanced_accuracy", "macro_f1", "recall_fake", "recall_
 @click.command()
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.option("--detector", help="Only this one; needed for --plot where the file holds several.")
-@click.option(
-    "--format",
-    type=click.Choice(["table", "json", "md"]),
-    default="table",
-    show_default=True,
-    help="A table, one JSON object, or Markdown.",
-)
+@format_or_markdown_option
 @click.option("--plot", type=click.Path(path_type=Path), help="Also draw it, as SVG, to this file.")
 @rounds_option
 def sweep(predictions: Path, detector: str | None, format: str, plot: Path | None, rounds: int) -> None:

@@ -272,7 +272,7 @@ def test_what_cannot_be_read_is_left_out_and_said(
     assert "40 x 40" in caplog.text
     sources = {Label.FAKE: iter([Offer("b", Label.FAKE, "g", "s", failing)])}
     with Refilling(cache, sources) as refilling:
-        refilling.wait_for_the_end()
+        refilling._thread.join()
     assert isinstance(refilling.error, ModelError)
 
 

@@ -328,10 +328,6 @@ class Refilling:
         self._stop.set()
         self._thread.join()
 
-    def wait_for_the_end(self) -> None:
-        """Wait until the thread has ended by itself, which it does for an `error` alone."""
-        self._thread.join()
-
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
