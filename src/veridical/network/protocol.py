@@ -29,6 +29,7 @@ from bittensor import http_auth
 from veridical.errors import NetworkError
 from veridical.media.limits import MIB
 from veridical.network.identity import Signer
+from veridical.network.sqlite import SharedFile
 from veridical.results import Modality, ModelInfo, Verdict
 from veridical.web.refusals import Refusal
 
@@ -103,7 +104,7 @@ class MinerReply:
         return msgspec.json.encode(self)
 
 
-class NonceStore:
+class NonceStore(SharedFile):
     """The nonces that were accepted, in an SQLite file: kept over a restart, shared by processes that open it.
 
     Each is kept for twice the time in which it would be accepted again, so that a clock that is set back does
@@ -133,11 +134,6 @@ class NonceStore:
                 "INSERT OR IGNORE INTO nonces VALUES (?, ?)", [nonce_ns, hotkey_ss58]
             )
             return added.rowcount == 1
-
-    def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            self._connection.close()
 
     @contextlib.contextmanager
     def _told_as_ours(self) -> Iterator[None]:

@@ -47,6 +47,7 @@ from veridical.network.chain._ledger_file import (
 from veridical.network.chain._operations import Operation, sign_operation, sign_ownership
 from veridical.network.chain.errors import BadProof, Stale, SubnetNotExists
 from veridical.network.identity import Wallet, coldkey_of
+from veridical.network.sqlite import SharedFile
 
 _FIRST_BLOCK = 1
 _POLL_SECONDS = 0.05
@@ -89,7 +90,7 @@ class EpochRecord:
     neurons: tuple[EpochNeuron, ...]
 
 
-class LocalLedger:
+class LocalLedger(SharedFile):
     """The `Chain` of one subnet in an SQLite file. Threads may share one, processes open one each.
 
     Raises `NetworkError` (`no_ledger`, `ledger_corrupt`, `ledger_version`) when the file cannot be used, and
@@ -156,17 +157,6 @@ class LocalLedger:
             },
         )
         return cls(path, clock=clock)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            self._connection.close()
-
-    def __enter__(self) -> LocalLedger:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def netuid(self) -> int:

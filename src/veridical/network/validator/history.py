@@ -18,6 +18,7 @@ from pathlib import Path
 
 from veridical.network.chain import WeightVector
 from veridical.network.client import Answer
+from veridical.network.sqlite import SharedFile
 from veridical.network.validator._store import open_store, transaction
 from veridical.network.validator.challenges import Challenge
 from veridical.network.validator.scoring import LabelledAnswer, Scoring
@@ -111,7 +112,7 @@ class Intent:
     state: IntentState = IntentState.INTENDED
 
 
-class History:
+class History(SharedFile):
     """The file. Threads may share one. Raises `NetworkError` (`store_corrupt`) for a damaged one."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
@@ -119,17 +120,6 @@ class History:
         self._clock = clock
         self._lock = threading.RLock()
         self._connection = open_store(path, application=_APPLICATION, tables=_TABLES)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            self._connection.close()
-
-    def __enter__(self) -> History:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def start(self, *, stale_after: float) -> int:
         """Note that a validator starts; gives how many challenges it leaves behind that were never closed.

@@ -22,6 +22,7 @@ import PIL.Image
 
 from veridical.data.perturbations import Pixels
 from veridical.errors import ModelError, NetworkError, VeridicalError
+from veridical.network.sqlite import SharedFile
 from veridical.network.validator._store import open_store, transaction
 from veridical.network.validator.offers import Offer
 from veridical.results import Label
@@ -88,7 +89,7 @@ class CachedMedia:
     pool: Pool = field(repr=False)
 
 
-class MediaCache:
+class MediaCache(SharedFile):
     """The pictures in a folder. Threads may share one; a folder belongs to one process.
 
     `rng` is secret where it matters: `random.SystemRandom()`.
@@ -106,11 +107,6 @@ class MediaCache:
         self._connection = open_store(self._path, application=_APPLICATION, tables=_TABLES)
         self._sweep()
         self.prune()
-
-    def close(self) -> None:
-        """Let go of the files."""
-        with self._lock:
-            self._connection.close()
 
     def ready(self, label: Label, *, modality: str = "image", pool: Pool | None = None) -> int:
         """How many can be sent: of one pool, or of all."""
