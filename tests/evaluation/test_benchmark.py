@@ -71,7 +71,8 @@ def test_every_cell_has_a_value_inside_its_interval_and_its_n() -> None:
     rows = a_set()
     reals, fakes = split(rows)
     found = measure(rows, rounds=200)
-    assert set(found.metrics) == set(CELLS)
+    # Its publishers have one class each.
+    assert set(found.metrics) == set(CELLS) - {"within"}
     for _, table, name, metric, cell in to_rows({"d": found}):
         assert cell.low <= cell.value <= cell.high, (table, name, metric)
     of_reals = {"real_accuracy", "fpr", "reals_called_real"}
@@ -91,6 +92,23 @@ def test_values_are_those_of_the_metrics_and_rates_of_the_verdicts() -> None:
     assert found["real_accuracy"].value == np.mean(scores[labels == 0] < 0.5)
     assert found["fake_accuracy"].value == np.mean(scores[labels == 1] >= 0.5)
     assert found["unsure"].value == np.mean((scores < 0.8) & (scores > 0.2))
+
+
+def test_inside_publishers_the_style_of_a_set_tells_nothing() -> None:
+    """Two publishers, one of whom scores high throughout; inside each, reals and fakes are told by half."""
+    rows = [
+        dataclasses.replace(row(label, "s", 0.5), group=group, logit=base + step + 0.5 * (label == "fake"))
+        for group, base in (("low", 0.0), ("high", 100.0))
+        for step in range(6)
+        for label in ("real", "fake")
+    ]
+    alone = [dataclasses.replace(row("fake", "s", 0.5), group="fakes only", logit=200.0) for _ in range(9)]
+    found = summarise([*rows, *alone], rounds=200)["within"]
+    expected = np.mean([step + 0.5 > other for step in range(6) for other in range(6)])
+    assert found.value == pytest.approx(expected)
+    assert found.n == len(rows)
+    assert found.low < found.value < found.high
+    assert "within" not in summarise(alone, rounds=100)
 
 
 def test_a_flat_calibration_does_not_erase_the_order_of_the_logits() -> None:

@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from veridical.network.chain import Hyperparameters
 from veridical.network.simulate import market as markets
-from veridical.network.simulate.market import Simulation, settle, simulate
+from veridical.network.simulate.market import Simulation, paid_market, simulate
 from veridical.network.simulate.miners import Answers, Challenges, Floats, Others, SimulatedMiner, population
 from veridical.network.simulate.page import render
 from veridical.network.simulate.validators import VALIDATORS, Media, copied, record_history
@@ -66,7 +66,7 @@ def test_a_new_hotkey_has_nothing_of_the_weights_and_bonds_of_the_last() -> None
     rows = np.zeros((12, len(VALIDATORS), 2))
     rows[:, :, 0], rows[:, :, 1] = 0.5, 0.5
     for period in (0, 2):
-        paid = settle([always, again], rows, period).incentive[:, 1]
+        paid = paid_market([always, again], rows, period).incentive[:, 1]
         for epoch in range(12):
             registered = again.registered(epoch)
             is_paid = registered is not None and epoch - period >= registered
@@ -111,10 +111,10 @@ def test_a_copier_sees_this_epochs_weights_in_the_open_and_old_ones_under_commit
         return copied(visible, stake)
 
     monkeypatch.setattr(markets, "copied", watched)
-    settle(miners, rows, 0)
+    paid_market(miners, rows, 0)
     assert np.array_equal(seen, rows)
     seen.clear()
-    settle(miners, rows, 3)
+    paid_market(miners, rows, 3)
     assert np.array_equal(seen[3:], rows[:-3])
     assert not np.any(seen[:3])
 
@@ -132,7 +132,7 @@ def test_asking_little_makes_worse_weights(simulation: Simulation) -> None:
 
 def test_a_market_in_which_nobody_is_paid_has_no_numbers_made_up() -> None:
     miners = population(2, np.random.default_rng(0))
-    market = settle(miners, np.zeros((2, len(VALIDATORS), len(miners))), 3)
+    market = paid_market(miners, np.zeros((2, len(VALIDATORS), len(miners))), 3)
     assert set(market.earnings.values()) == {0.0}
     assert market.spearman == 0.0
     assert set(market.dividend_ratios.values()) == {0.0}

@@ -1,12 +1,14 @@
-"""Which subnet and which wallet: the options that every command of the network has, named as in `btcli`."""
+"""Options that every command of the network has, named as in `btcli`: the subnet and the wallet."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -15,7 +17,7 @@ from veridical.errors import UsageError
 
 if TYPE_CHECKING:
     from veridical.network.chain import Chain
-    from veridical.network.identity import WalletName
+    from veridical.network.identity import Wallet
 
 Command = TypeVar("Command", bound=Callable[..., Any])  # Any: whatever arguments a command has
 
@@ -30,8 +32,49 @@ ledger_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 
 
+@dataclass(frozen=True)
+class SubnetChoice:
+    """The subnet that the options name."""
+
+    network: str
+    netuid: int | None
+    ledger: Path | None
+
+    def open(self) -> Chain:
+        """Its chain; on one of Bittensor it must be said which subnet."""
+        if self.netuid is None and self.network != LOCAL:
+            raise UsageError(f"Which subnet of {self.network}?", hint="Say it with --netuid.")
+        with needs_extra("network", f"the network '{self.network}'"):
+            from veridical.network.chain.connect import connect
+
+            netuid = _LOCAL_NETUID if self.netuid is None else self.netuid
+            return connect(self.network, netuid=netuid, ledger=self.ledger)
+
+
+@dataclass(frozen=True)
+class WalletChoice:
+    """The wallet that the options, the environment or `btcli config` name."""
+
+    wallet: str | None
+    hotkey: str | None
+    path: str | None
+
+    def open(self, *, create: bool = False) -> Wallet:
+        """Its keys; with `create` they are made if there are none."""
+        with needs_extra("network", "wallets"):
+            from veridical.network.identity import choose_wallet, create_wallet, open_wallet
+
+        name = choose_wallet(self.wallet, self.hotkey, self.path)
+        return create_wallet(name) if create else open_wallet(name)
+
+
 def network_options(command: Command) -> Command:
-    """`--network`, `--netuid`, `--ledger`, as `network`, `netuid`, `ledger`."""
+    """`--network`, `--netuid`, `--ledger`, together as `subnet`, a `SubnetChoice`."""
+
+    @functools.wraps(command)
+    def gathered(*args: Any, network: str, netuid: int | None, ledger: Path | None, **others: Any) -> Any:
+        return command(*args, subnet=SubnetChoice(network, netuid, ledger), **others)
+
     for option in (
         ledger_option,
         click.option(
@@ -50,12 +93,19 @@ def network_options(command: Command) -> Command:
             help="The ledger on this machine, or a chain of Bittensor.",
         ),
     ):
-        command = option(command)
-    return command
+        gathered = option(gathered)
+    return cast(Command, gathered)
 
 
 def wallet_options(command: Command) -> Command:
-    """`--wallet`, `--wallet-hotkey`, `--wallet-path`, as `wallet`, `wallet_hotkey`, `wallet_path`."""
+    """`--wallet`, `--wallet-hotkey`, `--wallet-path`, together as `wallet`, a `WalletChoice`."""
+
+    @functools.wraps(command)
+    def gathered(
+        *args: Any, wallet: str | None, wallet_hotkey: str | None, wallet_path: str | None, **others: Any
+    ) -> Any:
+        return command(*args, wallet=WalletChoice(wallet, wallet_hotkey, wallet_path), **others)
+
     for name, short, what in (
         ("--wallet-path", None, "Folder of the wallets; ~/.bittensor/wallets by default."),
         ("--wallet-hotkey", "-H", "Hotkey within the wallet; 'default' by default."),
@@ -63,12 +113,20 @@ def wallet_options(command: Command) -> Command:
     ):
         names = [name, short] if short else [name]
         variable = "BT_" + name.removeprefix("--").replace("-", "_").upper()
-        command = click.option(*names, envvar=variable, metavar="NAME", help=what)(command)
-    return command
+        gathered = click.option(*names, envvar=variable, metavar="NAME", help=what)(gathered)
+    return cast(Command, gathered)
+
+
+def log_to_stderr() -> None:
+    """Tell of what a server does, but not of each request that it sends."""
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 def _configured_network() -> str:
-    """The network of `btcli config`, else the ledger. The file is read here: bittensor imports for a second."""
+    """The network that `btcli config` names, else the ledger; read here, since bittensor is slow to import."""
     path = Path(os.environ.get("BTCLI_CONFIG") or Path.home() / ".bittensor" / "btcli.json")
     try:
         config = json.loads(path.read_text("utf-8"))
@@ -77,25 +135,3 @@ def _configured_network() -> str:
     except (OSError, ValueError) as error:
         raise UsageError(f"The configuration of btcli, {path}, cannot be read: {error}.") from error
     return str(config.get("network", LOCAL)) if isinstance(config, dict) else LOCAL
-
-
-def chosen_netuid(network: str, netuid: int | None) -> int:
-    """The subnet; on a chain of Bittensor it must be said which."""
-    if netuid is None and network != LOCAL:
-        raise UsageError(f"Which subnet of {network}?", hint="Say it with --netuid.")
-    return _LOCAL_NETUID if netuid is None else netuid
-
-
-def open_chain(network: str, netuid: int | None, ledger: Path | None) -> Chain:
-    """The chain that the options name."""
-    with needs_extra("network", f"the network '{network}'"):
-        from veridical.network.chain.connect import connect
-
-        return connect(network, netuid=chosen_netuid(network, netuid), ledger=ledger)
-
-
-def chosen_wallet(wallet: str | None, wallet_hotkey: str | None, wallet_path: str | None) -> WalletName:
-    """The wallet that the options, the environment or `btcli config` name."""
-    from veridical.network.identity import choose_wallet
-
-    return choose_wallet(wallet, wallet_hotkey, wallet_path)

@@ -76,11 +76,14 @@ def info(name: str, format: str) -> None:
     show_default=True,
     help="Download no more than this. Of a hub's set what fits is taken, any other is refused whole.",
 )
-def download(name: str, output: Path, most_gb: float) -> None:
-    """Fetch NAME (cifake, cifar100, hub:owner/name, ...) to a folder."""
+@click.option(
+    "--cap", type=click.IntRange(0), default=0, help="Of a gallery, at most so many pictures of a publisher."
+)
+def download(name: str, output: Path, most_gb: float, cap: int) -> None:
+    """Fetch NAME (cifake, cifar100, hub:owner/name, gallery:TABLE.tsv, ...) to a folder."""
     from veridical.data.sources import download_source
 
-    download_source(name, output, most_bytes=round(most_gb * 1e9), say=to_stderr)
+    download_source(name, output, most_bytes=round(most_gb * 1e9), say=to_stderr, cap=cap)
     click.echo(str(output))
 
 

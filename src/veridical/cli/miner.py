@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from veridical.cli._extras import needs_extra
 from veridical.cli._network_options import (
-    LOCAL,
-    chosen_wallet,
+    SubnetChoice,
+    WalletChoice,
+    log_to_stderr,
     network_options,
-    open_chain,
     wallet_options,
 )
-from veridical.errors import NetworkError, UsageError
-
-if TYPE_CHECKING:
-    from veridical.network.chain import Address, Chain
-    from veridical.network.identity import Wallet
 
 
 @click.command()
 @network_options
 @wallet_options
-@click.option("--detector", help="Name or folder of a detector; a folder's new content is used at once.")
+@click.option(
+    "--detector",
+    default="default",
+    help="Name or folder of a detector; a folder's new content is used at once.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8091, show_default=True, help="0 is any free one."
@@ -56,24 +55,15 @@ if TYPE_CHECKING:
     help="Folder of what must survive a restart; by default in the user's data.",
 )
 def miner(
-    network: str,
-    netuid: int | None,
-    ledger: Path | None,
-    wallet: str | None,
-    wallet_hotkey: str | None,
-    wallet_path: str | None,
-    detector: str | None,
-    host: str,
-    port: int,
-    external_ip: str | None,
-    external_port: int | None,
+    subnet: SubnetChoice,
+    wallet: WalletChoice,
     minimum_stake: float,
     allow_unregistered: bool,
     blacklist: Path | None,
     rate: float,
     jobs: int,
     queue: int,
-    state: Path | None,
+    **node: Any,  # the options of `MinerNode`, by its names
 ) -> None:
     """Answer the challenges of validators, until SIGTERM or Ctrl-C.
 
@@ -82,21 +72,12 @@ def miner(
 
     GET /v1/info, /healthz and /metrics (Prometheus) are open to everybody.
     """
-    import contextlib
-    import logging
-
-    from veridical.detectors import LiveDetector
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    chain = open_chain(network, netuid, ledger)
+    log_to_stderr()
+    chain = subnet.open()
     with needs_extra("network", "mining"):
-        from veridical.network.chain import RAO, Address
-        from veridical.network.identity import open_wallet
-        from veridical.network.miner import Miner, MinerRules, miner_app
-        from veridical.network.protocol import NonceStore, nonces_path
-        from veridical.web.server import listen, serve
+        from veridical.network.chain import RAO
+        from veridical.network.miner import MinerNode, MinerRules, run_miner
 
-    keys = open_wallet(chosen_wallet(wallet, wallet_hotkey, wallet_path))
     rules = MinerRules(
         minimum_stake=round(minimum_stake * RAO),
         allow_unregistered=allow_unregistered,
@@ -105,39 +86,7 @@ def miner(
         jobs=jobs,
         queue=queue,
     )
-    live = LiveDetector(detector or "default")
-    nonces = NonceStore(nonces_path(keys.hotkey.ss58_address, state))
-    with contextlib.closing(nonces), listen(host, port) as listener:
-        answering = Miner(live.current, keys.hotkey, chain, nonces, rules)
-        own_port = listener.getsockname()[1]
-        address = Address(_published_ip(host, external_ip), external_port or own_port)
-        _publish(chain, keys, address, network)
-        click.echo(f"{keys.hotkey.ss58_address} answers at {address} with {live.current().name}.")
-        serve(miner_app(answering), listener)
-        answering.close()
-
-
-def _published_ip(host: str, external_ip: str | None) -> str:
-    if external_ip:
-        return external_ip
-    if host in ("0.0.0.0", "::"):
-        raise UsageError("Which address is to be published?", hint="Say it with --external-ip.")
-    return host
-
-
-def _publish(chain: Chain, wallet: Wallet, address: Address, network: str) -> None:
-    """Write the address on the chain, unless it is there; raises `NetworkError` for an unknown hotkey."""
-    hotkey = wallet.hotkey.ss58_address
-    neuron = chain.metagraph().by_hotkey(hotkey)
-    if neuron is None:
-        where = "" if network == LOCAL else f" --network {network} --netuid {chain.netuid}"
-        raise NetworkError(
-            f"The hotkey {hotkey} is not registered on subnet {chain.netuid}.",
-            code="HotKeyNotRegisteredInSubNet",
-            hint=f"Use 'veridical network register{where}' with the same --wallet and --wallet-hotkey.",
-        )
-    if neuron.address != address:
-        chain.serve(wallet, address)
+    run_miner(MinerNode(rules, **node), chain, wallet.open(), announce=click.echo)
 
 
 def _hotkeys(file: Path | None) -> frozenset[str]:

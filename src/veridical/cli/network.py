@@ -11,11 +11,11 @@ import click
 
 from veridical.cli._network_options import (
     LOCAL,
-    chosen_wallet,
+    SubnetChoice,
+    WalletChoice,
     json_option,
     ledger_option,
     network_options,
-    open_chain,
     wallet_options,
 )
 from veridical.cli._replay import replay
@@ -90,25 +90,18 @@ def init(
 @click.option("--create", is_flag=True, help="Make the keys first, without a password, if there are none.")
 @json_option
 def register(
-    network: str,
-    netuid: int | None,
-    ledger: Path | None,
-    wallet: str | None,
-    wallet_hotkey: str | None,
-    wallet_path: str | None,
+    subnet: SubnetChoice,
+    wallet: WalletChoice,
     create: bool,
     as_json: bool,
 ) -> None:
     """Register the hotkey, signed by its coldkey too; on Bittensor that pays for it."""
-    from veridical.network.identity import create_wallet, open_wallet
-
-    if create and network != LOCAL:
+    if create and subnet.network != LOCAL:
         raise UsageError(
             "Keys without a password are for the local ledger.", hint="Make them with 'btcli wallet create'."
         )
-    chain = open_chain(network, netuid, ledger)
-    name = chosen_wallet(wallet, wallet_hotkey, wallet_path)
-    keys = create_wallet(name) if create else open_wallet(name)
+    chain = subnet.open()
+    keys = wallet.open(create=create)
     uid = chain.register(keys)
     _answer(
         {"uid": uid, "hotkey": keys.hotkey.ss58_address, "netuid": chain.netuid},
@@ -124,23 +117,17 @@ def register(
 @json_option
 def stake(
     amount: str,
-    network: str,
-    netuid: int | None,
-    ledger: Path | None,
-    wallet: str | None,
-    wallet_hotkey: str | None,
-    wallet_path: str | None,
+    subnet: SubnetChoice,
+    wallet: WalletChoice,
     as_json: bool,
 ) -> None:
     """Add a stake of AMOUNT to the hotkey.
 
     On the local ledger it comes out of nothing, on Bittensor it is the coldkey's TAO.
     """
-    from veridical.network.identity import open_wallet
-
     rao = _rao(amount)
-    chain = open_chain(network, netuid, ledger)
-    keys = open_wallet(chosen_wallet(wallet, wallet_hotkey, wallet_path))
+    chain = subnet.open()
+    keys = wallet.open()
     chain.stake(keys, rao)
     neuron = chain.metagraph().by_hotkey(keys.hotkey.ss58_address)
     total = neuron.stake if neuron else 0
@@ -154,29 +141,34 @@ def stake(
 @network.command()
 @network_options
 @json_option
-def status(network: str, netuid: int | None, ledger: Path | None, as_json: bool) -> None:
+def status(subnet: SubnetChoice, as_json: bool) -> None:
     """Show who is registered, and how they stand."""
     import dataclasses
 
     from veridical.cli._printing import print_json, print_table
+    from veridical.network.chain.ledger import LocalLedger
 
-    chain = open_chain(network, netuid, ledger)
+    chain = subnet.open()
     graph, rules, epoch = chain.metagraph(), chain.hyperparameters(), chain.epoch()
-    penalties = _penalties(chain)
+    # No chain but the ledger keeps a coldkey from registering.
+    penalties = chain.penalties() if isinstance(chain, LocalLedger) else {}
     if as_json:
         print_json(
             {
-                "network": network,
+                "network": subnet.network,
                 "netuid": graph.netuid,
                 "block": graph.block,
                 "epoch": epoch,
                 "hyperparameters": dataclasses.asdict(rules),
                 "penalties": penalties,
-                "neurons": [_neuron_json(neuron) for neuron in graph.neurons],
+                "neurons": [
+                    {**vars(one), "address": one.address and str(one.address)} for one in graph.neurons
+                ],
             }
         )
         return
-    print(f"Subnet {graph.netuid} ({network}), block {graph.block:,}, epoch {epoch:,} of {rules.tempo} blocks.")
+    where = f"Subnet {graph.netuid} ({subnet.network})"
+    print(f"{where}, block {graph.block:,}, epoch {epoch:,} of {rules.tempo} blocks.")
     print(f"Weights: {_how_weights_are_set(rules)}")
     for coldkey, until in penalties.items():
         print(f"Penalty: {coldkey} may register no new hotkey before block {until:,}.")
@@ -184,20 +176,20 @@ def status(network: str, netuid: int | None, ledger: Path | None, as_json: bool)
         print("Nobody is registered.")
         return
     print()
-    heading = ("UID", "STAKE", "PERMIT", "ACTIVE", "INCENTIVE", "DIVIDENDS", "EMISSION", "UPDATED", "ADDRESS")
-    print_table([(*heading, "HOTKEY"), *map(_neuron_row, graph.neurons)])
+    heading = "UID STAKE PERMIT ACTIVE INCENTIVE DIVIDENDS EMISSION UPDATED ADDRESS HOTKEY".split()
+    print_table([heading, *map(_neuron_row, graph.neurons)])
 
 
 @network.command()
 @network_options
 @json_option
-def weights(network: str, netuid: int | None, ledger: Path | None, as_json: bool) -> None:
+def weights(subnet: SubnetChoice, as_json: bool) -> None:
     """The weights in force, and those still hidden."""
     import dataclasses
 
     from veridical.cli._printing import print_json, print_table
 
-    chain = open_chain(network, netuid, ledger)
+    chain = subnet.open()
     shares = chain.weights()
     commits = {
         neuron.uid: chain.open_commits(neuron.hotkey) for neuron in chain.metagraph().neurons if neuron.permit
@@ -227,14 +219,12 @@ def weights(network: str, netuid: int | None, ledger: Path | None, as_json: bool
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="How many epochs.")
 @click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds to wait for each.")
 @json_option
-def epoch(
-    network: str, netuid: int | None, ledger: Path | None, count: int, timeout: float, as_json: bool
-) -> None:
+def epoch(subnet: SubnetChoice, count: int, timeout: float, as_json: bool) -> None:
     """Go on to the end of the epoch.
 
     At once where blocks come by hand; else this waits for it.
     """
-    chain = _ledger(network, netuid, ledger)
+    chain = _ledger(subnet)
     for _ in range(count):
         if chain.is_manual:
             chain.advance(chain.next_epoch_block() - chain.block())
@@ -247,26 +237,19 @@ def epoch(
 @network_options
 @click.option("--last", type=click.IntRange(1), help="Only so many.")
 @json_option
-def history(network: str, netuid: int | None, ledger: Path | None, last: int | None, as_json: bool) -> None:
+def history(subnet: SubnetChoice, last: int | None, as_json: bool) -> None:
     """Show what each epoch decided and paid, the oldest first."""
-    chain = _ledger(network, netuid, ledger)
+    chain = _ledger(subnet)
     _print_epochs(chain, chain.history(last=last), as_json=as_json)
 
 
-def _ledger(network: str, netuid: int | None, path: Path | None) -> LocalLedger:
+def _ledger(subnet: SubnetChoice) -> LocalLedger:
     from veridical.network.chain.ledger import LocalLedger
 
-    chain = open_chain(network, netuid, path)
+    chain = subnet.open()
     if not isinstance(chain, LocalLedger):
         raise UsageError("Only the local ledger keeps its epochs.", hint="Use --network local.")
     return chain
-
-
-def _penalties(chain: Chain) -> dict[str, int]:
-    """The coldkeys that may register no new hotkey, and until when; no chain but the ledger has such."""
-    from veridical.network.chain.ledger import LocalLedger
-
-    return chain.penalties() if isinstance(chain, LocalLedger) else {}
 
 
 def _changed(rules: Hyperparameters, changes: Sequence[str]) -> Hyperparameters:
@@ -339,11 +322,6 @@ def _neuron_row(neuron: Neuron) -> tuple[str, ...]:
     )
 
 
-def _neuron_json(neuron: Neuron) -> dict[str, object]:
-    # object: what JSON holds
-    return {**vars(neuron), "address": str(neuron.address) if neuron.address else None}
-
-
 def _print_epochs(chain: Chain, records: Sequence[EpochRecord], *, as_json: bool) -> None:
     import dataclasses
 
@@ -356,17 +334,7 @@ def _print_epochs(chain: Chain, records: Sequence[EpochRecord], *, as_json: bool
         print("No epoch has ended.")
     for record in records:
         print(f"Epoch {record.epoch}, ended in block {record.block:,}: {_tokens(record.emission)} paid.")
-        heading = (
-            "UID",
-            "STAKE",
-            "PERMIT",
-            "TRUST",
-            "CONSENSUS",
-            "INCENTIVE",
-            "DIVIDENDS",
-            "SERVING",
-            "VALIDATING",
-        )
+        heading = "UID STAKE PERMIT TRUST CONSENSUS INCENTIVE DIVIDENDS SERVING VALIDATING HOTKEY".split()
         rows = [
             (
                 str(row.uid),
@@ -382,7 +350,7 @@ def _print_epochs(chain: Chain, records: Sequence[EpochRecord], *, as_json: bool
             )
             for row in record.neurons
         ]
-        print_table([(*heading, "HOTKEY"), *rows])
+        print_table([heading, *rows])
         print()
 
 

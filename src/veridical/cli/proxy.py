@@ -8,10 +8,10 @@ import click
 
 from veridical.cli._extras import needs_extra
 from veridical.cli._network_options import (
-    LOCAL,
-    chosen_wallet,
+    SubnetChoice,
+    WalletChoice,
+    log_to_stderr,
     network_options,
-    open_chain,
     wallet_options,
 )
 
@@ -41,12 +41,8 @@ from veridical.cli._network_options import (
     "--port", type=click.IntRange(0, 65535), default=8092, show_default=True, help="0 is any free one."
 )
 def proxy(
-    network: str,
-    netuid: int | None,
-    ledger: Path | None,
-    wallet: str | None,
-    wallet_hotkey: str | None,
-    wallet_path: str | None,
+    subnet: SubnetChoice,
+    wallet: WalletChoice,
     keys: Path,
     new_key: str | None,
     miners: int,
@@ -62,30 +58,15 @@ def proxy(
     form. It gets the median of the answers, weighted by incentive, and how far they disagree; with ?rich=true
     also who said what.
     """
-    import logging
-
-    with needs_extra("network", "the proxy"):
-        from veridical.web import api_keys
-
     if new_key:
-        click.echo(api_keys.new_key(keys, new_key))
-        return
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # It tells of every request.
-    chain = open_chain(network, netuid, ledger)
-    with needs_extra("network", "the proxy"):
-        from veridical.network.identity import open_wallet
-        from veridical.network.proxy import Proxy, ProxyRules, proxy_app
-        from veridical.web.server import listen, serve
+        from veridical.web.api_keys import new_key as make_key
 
-    asking = Proxy(
-        open_wallet(chosen_wallet(wallet, wallet_hotkey, wallet_path)).hotkey,
-        chain,
-        api_keys.ApiKeys(keys),
-        ProxyRules(miners=miners, rate=rate),
-        local=network == LOCAL,
-    )
-    with listen(host, port) as listener:
-        own_host, own_port = listener.getsockname()[:2]
-        click.echo(f"The proxy answers at {own_host}:{own_port}.")
-        serve(proxy_app(asking), listener)
+        click.echo(make_key(keys, new_key))
+        return
+    log_to_stderr()
+    chain = subnet.open()
+    with needs_extra("network", "the proxy"):
+        from veridical.network.proxy import ProxyRules, run_proxy
+
+    rules = ProxyRules(miners=miners, rate=rate)
+    run_proxy(rules, chain, wallet.open(), keys=keys, host=host, port=port, announce=click.echo)

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from veridical.cli._extras import needs_extra
 from veridical.cli._generation_options import generation_options, refuse_video
 from veridical.cli._network_options import (
-    LOCAL,
-    chosen_wallet,
+    SubnetChoice,
+    WalletChoice,
+    log_to_stderr,
     network_options,
-    open_chain,
     wallet_options,
 )
 from veridical.cli._options import data_option_help
 from veridical.cli._replay import RULES
-from veridical.errors import NetworkError, UsageError
+from veridical.errors import UsageError
 
 if TYPE_CHECKING:
-    import random
-    import threading
-    from collections.abc import Mapping, Sequence
-
-    from veridical.generation.pipeline import Pipeline
-    from veridical.network.chain import Chain
     from veridical.network.validator.loop import Round, Validator
-    from veridical.network.validator.media_cache import MediaCache
-    from veridical.network.validator.offers import Offer, Remake
-    from veridical.results import Label
-
-# Pictures of each label from which the first challenge is drawn.
-_LEAST_TO_START = 20
 
 _folder = click.Path(path_type=Path, file_okay=False)
 
@@ -75,11 +61,7 @@ _folder = click.Path(path_type=Path, file_okay=False)
     "--sample-size", type=click.IntRange(1), default=50, show_default=True, help="Miners asked at a time."
 )
 @click.option(
-    "--interval",
-    type=click.FloatRange(0),
-    default=10.0,
-    show_default=True,
-    help="Seconds between challenges.",
+    "--interval", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds between challenges."
 )
 @click.option(
     "--timeout",
@@ -129,22 +111,8 @@ _folder = click.Path(path_type=Path, file_okay=False)
 @click.option("--dry-run", is_flag=True, help="Set no weights; print what they would be.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def validator(
-    network: str,
-    netuid: int | None,
-    ledger: Path | None,
-    wallet: str | None,
-    wallet_hotkey: str | None,
-    wallet_path: str | None,
-    data: str | None,
-    split: str | None,
-    fakes: tuple[Path, ...],
-    autoencoder: Path | None,
-    upscale: tuple[str, ...],
-    generate: tuple[str, ...],
-    captioner: str,
-    prompts: str,
-    device: str,
-    known: str | None,
+    subnet: SubnetChoice,
+    wallet: WalletChoice,
     rule: str,
     sample_size: int,
     interval: float,
@@ -159,6 +127,7 @@ def validator(
     state: Path | None,
     dry_run: bool,
     as_json: bool,
+    **sources: Any,  # the options of `MediaSources`, by its names
 ) -> None:
     """Challenge the miners of a subnet and set weights, until SIGTERM or Ctrl-C.
 
@@ -167,180 +136,66 @@ def validator(
     perturbed and encoded alike. Which is which stays in the history, which --state holds with everything else
     that must survive a restart.
     """
-    import logging
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # A line for each request says nothing new.
     if video:
         raise UsageError("Challenges of video cannot be made yet.", hint="Leave --video at 0.")
-    chain = open_chain(network, netuid, ledger)
+    for model in sources["generate"]:
+        refuse_video(model)
+    log_to_stderr()
+    chain = subnet.open()
     with needs_extra("network", "validating"):
-        import random
-
-        from veridical.network.identity import open_wallet
         from veridical.network.validator.challenges import ChallengeRecipe
-        from veridical.network.validator.history import History
-        from veridical.network.validator.loop import Validator, ValidatorSettings, asking, run
-        from veridical.network.validator.media_cache import CacheLimits, MediaCache, Refilling
+        from veridical.network.validator.loop import ValidatorSettings
+        from veridical.network.validator.media_cache import CacheLimits
+        from veridical.network.validator.node import ValidatorNode, running
         from veridical.network.validator.scoring import Scoring
+        from veridical.network.validator.sources import MediaSources
 
-    keys = open_wallet(chosen_wallet(wallet, wallet_hotkey, wallet_path))
-    hotkey = keys.hotkey.ss58_address
-    folder = state or _state_folder(chain, hotkey)
-    rng = random.SystemRandom()
-    settings = ValidatorSettings(
-        scoring=Scoring(rule=rule),
-        recipe=ChallengeRecipe(side=side, variants=variants, canaries=0.05 if known else 0.0),
-        sample_size=sample_size,
-        timeout=timeout,
-        least_rounds=first_weights,
+    media = MediaSources(**sources)
+    node = ValidatorNode(
+        sources=media,
+        settings=ValidatorSettings(
+            scoring=Scoring(rule=rule),
+            recipe=ChallengeRecipe(side=side, variants=variants, canaries=0.05 if media.known else 0.0),
+            sample_size=sample_size,
+            timeout=timeout,
+            least_rounds=first_weights,
+        ),
+        cache=CacheLimits(megabytes=cache_size, uses=uses, least_side=side),
+        interval=interval,
+        rounds=rounds,
+        publishes=not dry_run,
+        state=state,
     )
-    pipelines = _pipelines(generate, captioner, prompts, device)
-    remakes = _remakes(autoencoder, upscale)
-    sources = _sources(data, split, fakes, remakes, pipelines, known, rng)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_sole_user(folder))
-        stop = stack.enter_context(_stopped_by_signals())
-        history = stack.enter_context(History(folder / "history.sqlite"))
-        limits = CacheLimits(megabytes=cache_size, uses=uses, least_side=side)
-        cache = stack.enter_context(contextlib.closing(MediaCache(folder, limits, rng)))
-        stack.enter_context(Refilling(cache, sources))
-        _wait_for_media(cache, stop)
-        ask = stack.enter_context(asking(keys.hotkey, local=network == LOCAL))
-        working = Validator(
-            chain=chain, wallet=keys, cache=cache, history=history, ask=ask, settings=settings, rng=rng
-        )
-        closed = run(working, interval=interval, stop=stop, rounds=rounds, publishes=not dry_run)
-        for number, each in enumerate(closed, start=1):
+    with (
+        needs_extra("train", "making fakes with an autoencoder"),
+        running(node, chain, wallet.open()) as (
+            working,
+            rounds_closed,
+        ),
+    ):
+        for number, each in enumerate(rounds_closed, start=1):
             _print_round(number, each, as_json=as_json)
         if dry_run:
             _print_weights(working, as_json=as_json)
 
 
-def _state_folder(chain: Chain, hotkey: str) -> Path:
-    import platformdirs
-
-    from veridical.network.chain.ledger import LocalLedger
-
-    # A ledger that is made anew is another chain: its epochs count from zero again.
-    ledger = f"-{chain.identity[:8]}" if isinstance(chain, LocalLedger) else ""
-    return Path(platformdirs.user_data_dir("veridical")) / f"validator-{chain.netuid}{ledger}-{hotkey[:12]}"
-
-
-def _pipelines(models: Sequence[str], captioner: str, prompts: str, device: str) -> list[Pipeline]:
-    from veridical.network.validator import offers
-
-    for name in models:
-        refuse_video(name)
-    return offers.text_to_image(models, captioner=captioner, prompts=prompts, device=device) if models else []
-
-
-def _remakes(autoencoder: Path | None, upscalers: Sequence[str]) -> Mapping[str, Remake]:
-    """Makers of fakes from real pictures, by the name that is written down as their generator."""
-    from veridical.network.validator import offers
-
-    remakes = {}
-    if autoencoder:
-        with needs_extra("train", "making fakes with an autoencoder"):
-            remakes[autoencoder.name] = offers.autoencoder(autoencoder)
-    return remakes | {f"realesrgan-{name}": offers.upscaler(name) for name in upscalers}
-
-
-def _sources(
-    data: str | None,
-    split: str | None,
-    fakes: tuple[Path, ...],
-    remakes: Mapping[str, Remake],
-    pipelines: Sequence[Pipeline],
-    known: str | None,
-    rng: random.Random,
-) -> Mapping[Label, Iterator[Offer]]:
-    from veridical.network.validator import offers
-    from veridical.results import Label
-
-    own = offers.labelled(data, split) if data else []
-    reals = [offer for offer in own if offer.label is Label.REAL]
-    sets = [own, *(offers.fakes_in(folder) for folder in fakes)]
-    sets += [offers.generated(reals, pipeline, rng) for pipeline in pipelines]
-    sets += [offers.reconstructions(reals, remake, name) for name, remake in remakes.items()]
-    if known:
-        if not remakes:
-            raise UsageError(
-                "Canaries need something that makes fakes.", hint="Give --autoencoder or --upscale too."
-            )
-        # One kind of fake is enough for a trap, and no known picture should come twice.
-        name, remake = next(iter(remakes.items()))
-        sets.append(offers.canaries(offers.labelled(known), remake, name))
-    labels = {offer.label for each in sets for offer in each}
-    if labels != set(Label):
-        raise UsageError(
-            "Challenges need real pictures and fakes.",
-            hint="Give --data with both, or add --fakes, --autoencoder, --upscale or --generate.",
-        )
-    return {label: offers.by_turns(*(offers.shuffled(each, label, rng) for each in sets)) for label in Label}
-
-
-@contextlib.contextmanager
-def _sole_user(folder: Path) -> Iterator[None]:
-    """Holds the folder, so that no second validator writes into it; a kill lets go of it."""
-    import fcntl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise NetworkError(
-                f"Another validator uses {folder}.", code="state_in_use", hint="Name another with --state."
-            ) from None
-        yield
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """Set by SIGTERM and Ctrl-C: the round that is going on is finished."""
-    import signal
-    import threading
-
-    stop = threading.Event()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _wait_for_media(cache: MediaCache, stop: threading.Event) -> None:
-    """Until both labels have something to choose from, or nothing more comes."""
-    from veridical.results import Label
-
-    def is_waited_for(label: Label) -> bool:
-        return label not in cache.dry and cache.ready(label) < _LEAST_TO_START
-
-    while any(map(is_waited_for, Label)) and not stop.is_set():
-        stop.wait(0.05)
-
-
 def _print_round(number: int, closed: Round, *, as_json: bool) -> None:
-    given = [answer for answer in closed.answers if answer.score is not None]
-    if as_json:
-        errors = {answer.hotkey: answer.error for answer in closed.answers if answer.score is None}
-        facts = {
-            "event": "round",
-            "round": number,
-            "challenge": closed.challenge,
-            "modality": closed.modality,
-            "epoch": closed.epoch,
-            "asked": len(closed.answers),
-            "answered": len(given),
-            "errors": errors,
-            "rewards": closed.rewards,
-        }
-        click.echo(json.dumps(facts))
-    else:
-        click.echo(f"{number}: {len(given)} of {len(closed.answers)} answered, in epoch {closed.epoch}.")
+    given = sum(answer.score is not None for answer in closed.answers)
+    if not as_json:
+        click.echo(f"{number}: {given} of {len(closed.answers)} answered, in epoch {closed.epoch}.")
+        return
+    facts = {
+        "event": "round",
+        "round": number,
+        "challenge": closed.challenge,
+        "modality": closed.modality,
+        "epoch": closed.epoch,
+        "asked": len(closed.answers),
+        "answered": given,
+        "errors": {answer.hotkey: answer.error for answer in closed.answers if answer.score is None},
+        "rewards": closed.rewards,
+    }
+    click.echo(json.dumps(facts))
 
 
 def _print_weights(working: Validator, *, as_json: bool) -> None:

@@ -40,10 +40,19 @@ def read_samples(data: str | Path, split: str | None = None) -> list[Sample]:
     """The samples of a data set, in a fixed order; only those of `split` if one is named.
 
     `data` is a manifest (`.csv`), a folder with `real/` and `fake/`, `REAL.txt,FAKE.txt`, or `NAME:PATH` with
-    the name of a file in `data/sources/`; or several of these, joined by `;`. Raises `DataError` if one is none
-    of them, or if nothing is left of one.
+    the name of a file in `data/sources/`; or several of these, joined by `;`, of which some may lack a split.
+    Raises `DataError` if one is none of them or is empty, or if nothing is left.
     """
-    return [sample for part in data_sets(str(data)) for sample in _read_set(part, split)]
+    samples = [sample for part in data_sets(str(data)) for sample in _read_set(part)]
+    if split is None:
+        return samples
+    chosen = [sample for sample in samples if sample.split == split]
+    if not chosen:
+        known = ", ".join(sorted({sample.split for sample in samples} - {""}))
+        raise DataError(
+            f"{data} has no sample in split '{split}'; its splits: {known or 'none'}.", code="empty_split"
+        )
+    return chosen
 
 
 def data_sets(data: str) -> list[str]:
@@ -110,17 +119,9 @@ def counts(samples: Sequence[Sample]) -> tuple[int, int]:
     return len(samples) - fakes, fakes
 
 
-def _read_set(data: str, split: str | None) -> list[Sample]:
+def _read_set(data: str) -> list[Sample]:
     name, place = _named(data)
     samples = load_source(name or _source_name(data)).read(place)
-    if split is not None:
-        known = sorted({s.split for s in samples})
-        samples = [s for s in samples if s.split == split]
-        if not samples:
-            raise DataError(
-                f"{data} has no sample in split '{split}'; its splits: {', '.join(known) or 'none'}.",
-                code="empty_split",
-            )
     if not samples:
         raise DataError(f"{data} holds no samples.", code="empty_split")
     return samples

@@ -40,7 +40,10 @@ RATES_OF_FAKES = ("fake_accuracy", "tpr", "fakes_called_real")
 GENERATOR_CELLS = (*_AGAINST_OTHERS, *RATES_OF_FAKES, "unsure")
 SOURCE_CELLS = ("auroc", *RATES_OF_REALS, "unsure")
 # All that `summarise` can give.
-CELLS = (*METRICS, "accuracy", "accuracy_at_threshold", *RATES_OF_REALS, *RATES_OF_FAKES, "unsure")
+CELLS = (*METRICS, "within", "accuracy", "accuracy_at_threshold", *RATES_OF_REALS, *RATES_OF_FAKES, "unsure")
+
+# Of either class; a publisher of fewer has no AUROC worth averaging.
+LEAST_WITHIN = 5
 
 # The content of samples that name none, in a set where others do.
 UNSTATED = "(unstated)"
@@ -128,6 +131,9 @@ def summarise(predictions: Sequence[Prediction], *, rounds: int = 1000, by_group
     values = {name: measured(name, labels, scores, logits) for name in METRICS}
     defined = {name: value for name, value in values.items() if not math.isnan(value)}
     rates = _rates(predictions, labels, scores)
+    inside = _publishers_of_both(predictions, labels)
+    if inside:
+        defined["within"] = within(labels, logits, inside)
     has_both = 0 < labels.sum() < len(labels)
     drawn = _joined(
         (
@@ -136,9 +142,13 @@ def summarise(predictions: Sequence[Prediction], *, rounds: int = 1000, by_group
             else resampling.probability_metrics(labels, scores, counts)
         )
         | (_drawn_rates(rates, counts) if by_group else {})
+        | ({"within": _within_drawn(inside, labels, logits, counts)} if inside else {})
         for counts in resampling.draws(_plan(predictions, labels, by_group=by_group), rounds=rounds)
     )
-    table = {name: percentiles(value, drawn[name], n=len(labels)) for name, value in defined.items()}
+    sizes = {"within": sum(map(len, inside))}
+    table = {
+        name: percentiles(value, drawn[name], n=sizes.get(name, len(labels))) for name, value in defined.items()
+    }
     return table | {name: _rate(*rate, drawn.get(name)) for name, rate in rates.items()}
 
 
@@ -327,6 +337,29 @@ def _ranked(placed: resampling.Placement, counts: Counts) -> dict[str, Values]:
             "tpr_at_fpr_1": resampling.tpr_at_fpr(placed, counts, fpr=0.01),
             "tpr_at_fpr_5": resampling.tpr_at_fpr(placed, counts, fpr=0.05),
         }
+
+
+def within(labels: Labels, logits: Scores, publishers: Sequence[Indices]) -> float:
+    """The mean AUROC inside publishers, where the style of a set tells nothing of the label."""
+    return float(np.mean([METRICS["auroc"](labels[own], logits[own]) for own in publishers]))
+
+
+def _publishers_of_both(predictions: Sequence[Prediction], labels: Labels) -> list[Indices]:
+    """The places of each publisher's samples, of publishers with enough of both classes."""
+    groups = np.array([row.group for row in predictions])
+    every = [np.flatnonzero(groups == name) for name in sorted(set(groups.tolist()) - {""})]
+    return [own for own in every if np.bincount(labels[own], minlength=2).min() >= LEAST_WITHIN]
+
+
+def _within_drawn(publishers: Sequence[Indices], labels: Labels, logits: Scores, counts: Counts) -> Values:
+    areas = []
+    for own in publishers:
+        real, fake = own[labels[own] == 0], own[labels[own] == 1]
+        placed = resampling.placement(logits[real], logits[fake], counts[:, real])
+        with np.errstate(invalid="ignore"):  # a class that was not drawn has no area in that round
+            areas.append(resampling.auroc(placed, counts[:, fake]))
+    means: Values = np.nanmean(areas, axis=0)
+    return means
 
 
 def _rates(predictions: Sequence[Prediction], labels: Labels, scores: Scores) -> Rates:

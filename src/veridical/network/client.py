@@ -9,6 +9,7 @@ import ipaddress
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 import msgspec
@@ -82,7 +83,7 @@ async def ask(
 
 
 class _NoAnswerError(Exception):
-    """Why a miner gave no answer."""
+    """A miner gave no answer; the code says why."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -152,20 +153,10 @@ async def _post(
 def _refused(status: int, content: bytes) -> str:
     """The miner's own code, if it is one that we know: what a stranger writes is not repeated in our logs."""
     try:
-        code = msgspec.json.decode(content, type=_RefusalBody).error.code
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        code = ""
-    return f"refused:{code if code in STATUS_OF else status}"
-
-
-@dataclass(frozen=True)
-class _RefusalError:
-    code: str
-
-
-@dataclass(frozen=True)
-class _RefusalBody:
-    error: _RefusalError
+        code = msgspec.json.decode(content, type=dict[str, dict[str, Any]])["error"]["code"]
+        return f"refused:{code if code in STATUS_OF else status}"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
+        return f"refused:{status}"
 
 
 def _ms_since(started: float) -> float:

@@ -55,7 +55,7 @@ class Wallet(Protocol):
 
 @dataclass(frozen=True)
 class WalletName:
-    """Which wallet, in the words of `btcli`: `--wallet`, `--wallet-hotkey`, `--wallet-path`."""
+    """A wallet's name, in the words of `btcli`: `--wallet`, `--wallet-hotkey`, `--wallet-path`."""
 
     wallet: str = "default"
     hotkey: str = "default"
@@ -142,7 +142,7 @@ def development_wallet(uri: str) -> DevelopmentWallet:
 
 
 def is_signed(data: bytes, signature: bytes, address: str) -> bool:
-    """Whether that is an sr25519 signature of `data` by the key of `address`; nonsense is not."""
+    """True for an sr25519 signature of `data` by the key of `address`, false for anything else."""
     _needs_bittensor("signatures")
     from bittensor_core import verify
 

@@ -10,18 +10,20 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
-from bittensor.http_auth import HEADER_HOTKEY, NonceStore
+from bittensor import http_auth
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from veridical import __version__
 from veridical.analysis import judge
-from veridical.detectors import Detector
-from veridical.errors import ModelError
-from veridical.network.chain import Chain
+from veridical.detectors import Detector, LiveDetector
+from veridical.errors import ModelError, UsageError
+from veridical.network.chain import Address, Chain
+from veridical.network.chain.errors import HotKeyNotRegisteredInSubNet
 from veridical.network.chain.metagraph_view import MetagraphView
-from veridical.network.identity import Signer
+from veridical.network.identity import Signer, Wallet
 from veridical.network.protocol import (
     DETECT_PATH,
     INFO_PATH,
@@ -29,6 +31,8 @@ from veridical.network.protocol import (
     MOST_SECONDS,
     ChallengeMessage,
     MinerReply,
+    NonceStore,
+    nonces_path,
     sign_reply,
     verify_request,
 )
@@ -37,14 +41,14 @@ from veridical.web.admission import RankedQueue, TokenBuckets
 from veridical.web.bodies import read_body
 from veridical.web.metrics import ANSWERED, CodeCounter
 from veridical.web.refusals import Refusal
-from veridical.web.server import json_response, new_app
+from veridical.web.server import json_response, listen, new_app, serve
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class MinerRules:
-    """Whom a miner serves, and how many.
+    """Limits of a miner: whom it serves, and how many.
 
     Callers must be registered with a permit and at least `minimum_stake` rao, unless `allow_unregistered`;
     those of the `blacklist` (hotkeys) never are. Each hotkey has `rate` requests a second and `burst` at once;
@@ -62,6 +66,30 @@ class MinerRules:
     metagraph_seconds: float = 12.0
 
 
+@dataclass(frozen=True)
+class MinerNode:
+    """Settings of a miner's server; `detector` is a name or a folder.
+
+    `host` and `port` are published, unless there are an `external_ip` and an `external_port`. `state` is the
+    folder of what must survive a restart, by default in the user's data.
+    """
+
+    rules: MinerRules
+    detector: str
+    host: str
+    port: int
+    external_ip: str | None = None
+    external_port: int | None = None
+    state: Path | None = None
+
+    @property
+    def published_ip(self) -> str:
+        """The address that others reach; raises `UsageError` if it is not known."""
+        if self.external_ip is None and self.host in ("0.0.0.0", "::"):
+            raise UsageError("Which address is to be published?", hint="Say it with --external-ip.")
+        return self.external_ip or self.host
+
+
 class Miner:
     """Judges what validators send, and signs what it says.
 
@@ -76,7 +104,7 @@ class Miner:
         detector: Callable[[], Detector],
         signer: Signer,
         chain: Chain,
-        nonces: NonceStore,
+        nonces: http_auth.NonceStore,
         rules: MinerRules = MinerRules(),
     ) -> None:
         self.registry = registry = CollectorRegistry()
@@ -128,7 +156,7 @@ class Miner:
         return Response(content, headers=signed, media_type="application/json")
 
     async def info(self) -> Response:
-        """The miner's account of itself: who it is, what it takes, and what judges now."""
+        """The miner itself: its hotkey, its limits, and what judges now."""
         detector = await asyncio.to_thread(self._detector)
         return json_response(
             {
@@ -150,7 +178,7 @@ class Miner:
 
     async def _stake_of_claimed(self, headers: Mapping[str, str]) -> int:
         """The stake of whom the request says it is from, before anything of it is read or believed."""
-        hotkey = headers.get(HEADER_HOTKEY.lower())
+        hotkey = headers.get(http_auth.HEADER_HOTKEY.lower())
         if not hotkey:
             raise Refusal("malformed_auth", "The request is not signed.")
         if hotkey in self.rules.blacklist:
@@ -216,6 +244,37 @@ def miner_app(miner: Miner) -> FastAPI:
         return await miner.info()
 
     return app
+
+
+def run_miner(node: MinerNode, chain: Chain, wallet: Wallet, *, announce: Callable[[str], None]) -> None:
+    """Publish the miner's address and answer until SIGTERM or Ctrl-C; `announce` is told when it listens.
+
+    Raises `NetworkError` for a hotkey that is not registered, `WebError` (`cannot_listen`), `UsageError`.
+    """
+    live = LiveDetector(node.detector)
+    hotkey = wallet.hotkey.ss58_address
+    nonces = NonceStore(nonces_path(hotkey, node.state))
+    with contextlib.closing(nonces), listen(node.host, node.port) as listener:
+        miner = Miner(live.current, wallet.hotkey, chain, nonces, node.rules)
+        address = Address(node.published_ip, node.external_port or listener.getsockname()[1])
+        _publish(chain, wallet, address)
+        announce(f"{hotkey} answers at {address} with {live.current().name}.")
+        serve(miner_app(miner), listener)
+        miner.close()
+
+
+def _publish(chain: Chain, wallet: Wallet, address: Address) -> None:
+    """Write the address on the chain, unless it is there."""
+    hotkey = wallet.hotkey.ss58_address
+    neuron = chain.metagraph().by_hotkey(hotkey)
+    if neuron is None:
+        raise HotKeyNotRegisteredInSubNet(
+            f"The hotkey {hotkey} is not registered on subnet {chain.netuid}.",
+            hint="Use 'veridical network register' with the same --network, --netuid, --wallet and "
+            "--wallet-hotkey.",
+        )
+    if neuron.address != address:
+        chain.serve(wallet, address)
 
 
 def _reply(

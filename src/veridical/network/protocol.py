@@ -1,4 +1,4 @@
-"""The protocol of validators and miners, and how each knows who said a message.
+"""Messages of validators and miners, and signatures by which each knows that the other sent them.
 
 A challenge is `POST /v1/detect?challenge=HEX&modality=image&deadline_ms=10000` with the file itself as body.
 It is signed by the rules of Bittensor's `btauth/1`: over method, path with query, hash of the body, a nonce
@@ -29,7 +29,6 @@ from bittensor import http_auth
 from veridical.errors import NetworkError
 from veridical.media.limits import MIB
 from veridical.network.identity import Signer
-from veridical.network.sqlite import SharedFile
 from veridical.results import Modality, ModelInfo, Verdict
 from veridical.web.refusals import Refusal
 
@@ -61,7 +60,7 @@ _MILLISECONDS = re.compile(r"[1-9][0-9]{0,5}")
 
 @dataclass(frozen=True)
 class ChallengeMessage:
-    """A challenge beside its file: a name of 128 random bits in hex, what the file is, and until when."""
+    """A question beside its file: a name of 128 random bits in hex, what the file is, and until when."""
 
     challenge: str
     modality: Modality = Modality.IMAGE
@@ -100,11 +99,11 @@ class MinerReply:
     latency_ms: float
 
     def encode(self) -> bytes:
-        """The reply as JSON."""
+        """The answer in JSON."""
         return msgspec.json.encode(self)
 
 
-class NonceStore(SharedFile):
+class NonceStore:
     """The nonces that were accepted, in an SQLite file: kept over a restart, shared by processes that open it.
 
     Each is kept for twice the time in which it would be accepted again, so that a clock that is set back does
@@ -126,7 +125,7 @@ class NonceStore(SharedFile):
             )
 
     def check_and_store(self, hotkey_ss58: str, nonce_ns: int) -> bool:
-        """Whether this is the first time; `http_auth.verify` asks once everything else is right."""
+        """True the first time; `http_auth.verify` asks once everything else is right."""
         forgotten = time.time_ns() - round(2 * (MOST_AGE + MOST_SKEW) * 1e9)
         with self._lock, self._told_as_ours():
             self._connection.execute("DELETE FROM nonces WHERE nonce < ?", [forgotten])
@@ -134,6 +133,11 @@ class NonceStore(SharedFile):
                 "INSERT OR IGNORE INTO nonces VALUES (?, ?)", [nonce_ns, hotkey_ss58]
             )
             return added.rowcount == 1
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
 
     @contextlib.contextmanager
     def _told_as_ours(self) -> Iterator[None]:
@@ -148,7 +152,7 @@ class NonceStore(SharedFile):
 
 
 def nonces_path(hotkey: str, state: Path | None = None) -> Path:
-    """The file of a hotkey's seen nonces: in the folder `state`, or in the user's data."""
+    """Path of a hotkey's seen nonces: in the folder `state`, or in the user's data."""
     return (state or Path(platformdirs.user_data_dir("veridical"))) / f"nonces-{hotkey}.sqlite"
 
 
@@ -160,7 +164,7 @@ def sign_request(signer: Signer, message: ChallengeMessage, body: bytes, *, rece
 def verify_request(
     headers: Mapping[str, str], body: bytes, *, target: str, receiver: str, nonces: http_auth.NonceStore
 ) -> http_auth.Caller:
-    """The signer of this request to us; raises `Refusal` (401, or 503 when nonces cannot be kept)."""
+    """The caller who signed this request to us; raises `Refusal` (401, or 503 when nonces cannot be kept)."""
     try:
         return _verify(headers, body, method="POST", target=target, receiver=receiver, nonces=nonces)
     except NetworkError as error:
@@ -203,7 +207,7 @@ def verify_reply(
 
 
 class _AnyNonce:
-    """For answers, which name the nonce of the one request they answer."""
+    """A store for answers, which name the nonce of the one request they answer."""
 
     def check_and_store(self, hotkey_ss58: str, nonce_ns: int) -> bool:
         return True

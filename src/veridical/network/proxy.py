@@ -1,4 +1,4 @@
-"""For outside clients: one question to the best miners of a subnet, and one answer with its disagreement.
+"""A proxy for outside clients: one question to a subnet's best miners, one answer with its disagreement.
 
 The answer is the median of the miners' probabilities, weighted by incentive, which is what the validators'
 consensus thinks of them. It is `ai` or `real` only if the middle half of the weight is on one side of 0.5, and
@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from veridical.network.chain import Chain, Metagraph, Neuron
+from veridical.network.chain.ledger import LocalLedger
 from veridical.network.chain.metagraph_view import MetagraphView
 from veridical.network.client import Answer, Client, ask, open_client
-from veridical.network.identity import Signer
+from veridical.network.identity import Signer, Wallet
 from veridical.network.protocol import DETECT_PATH, MOST_BYTES, MOST_SECONDS, ChallengeMessage
 from veridical.results import Modality, Verdict
 from veridical.web.admission import TokenBuckets
@@ -30,16 +32,17 @@ from veridical.web.api_keys import ApiKeys
 from veridical.web.bodies import read_file
 from veridical.web.metrics import ANSWERED, CodeCounter
 from veridical.web.refusals import Refusal
-from veridical.web.server import json_response, new_app
+from veridical.web.server import json_response, listen, new_app, serve
 
 Floats = NDArray[np.float64]
+Announce = Callable[[str], None]
 
 _METAGRAPH_SECONDS = 12.0
 
 
 @dataclass(frozen=True)
 class Consensus:
-    """The consensus of weighted answers.
+    """Weighted answers taken together.
 
     `p` is their median, `low` and `high` their quartiles, `mad` the median of their distances from `p`; all
     weighted, so that a quarter of the weight can move none of them beyond what the others said.
@@ -61,7 +64,7 @@ class Consensus:
 
 
 def consensus(scores: Sequence[float], weights: Sequence[float]) -> Consensus:
-    """The consensus of scores; weights that are all zero count as equal.
+    """Scores taken together; weights that are all zero count as equal.
 
     >>> consensus([0.1, 0.2, 0.9], [1, 1, 5])
     Consensus(p=0.9, low=0.2, high=0.9, mad=0.0)
@@ -83,7 +86,7 @@ def best_miners(graph: Metagraph, *, count: int, without: str) -> list[Neuron]:
 
 @dataclass(frozen=True)
 class ProxyRules:
-    """How many miners are asked, and how much each key may ask: `rate` a second, `burst` at once."""
+    """Limits of a proxy: `miners` asked, and for each key `rate` questions a second, `burst` at once."""
 
     miners: int = 5
     rate: float = 1.0
@@ -165,6 +168,18 @@ def proxy_app(proxy: Proxy) -> FastAPI:
         return await proxy.detect(request)
 
     return app
+
+
+def run_proxy(
+    rules: ProxyRules, chain: Chain, wallet: Wallet, *, keys: Path, host: str, port: int, announce: Announce
+) -> None:
+    """Answer clients who have one of the `keys` until SIGTERM or Ctrl-C; `announce` is told when it listens."""
+    local = isinstance(chain, LocalLedger)
+    proxy = Proxy(wallet.hotkey, chain, ApiKeys(keys), rules, local=local)
+    with listen(host, port) as listener:
+        own_host, own_port = listener.getsockname()[:2]
+        announce(f"The proxy answers at {own_host}:{own_port}.")
+        serve(proxy_app(proxy), listener)
 
 
 def _quantiles(values: Floats, weights: Floats, at: Sequence[float]) -> list[float]:

@@ -67,7 +67,7 @@ class RankedQueue:
 
     @property
     def waiting(self) -> int:
-        """How many wait now."""
+        """Number of those who wait now."""
         return len(self._waiting)
 
     @contextlib.asynccontextmanager

@@ -48,7 +48,7 @@ async def read_file(request: Request, *, most_bytes: int, seconds: float) -> byt
 
 
 def file_of_form(body: bytes, content_type: str) -> bytes:
-    """The first file of a form (RFC 7578) named `file`; raises `Refusal` (`malformed_request`)."""
+    """The first part of a form (RFC 7578) that is named `file`; raises `Refusal` (`malformed_request`)."""
     found: list[bytes] = []
 
     def keep_field(field: Field) -> None:

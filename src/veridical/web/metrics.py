@@ -15,7 +15,7 @@ ANSWERED = "answered"
 
 
 class CodeCounter:
-    """How often each thing happened: `answered`, or the code of an error."""
+    """A counter of each thing that happened: `answered`, or the code of an error."""
 
     def __init__(self, registry: CollectorRegistry, name: str, what: str) -> None:
         # When a counter began is of no use here, and doubles the lines.
@@ -25,7 +25,7 @@ class CodeCounter:
         self._counter = Counter(name, what, ["code"], registry=registry)
 
     def add(self, code: str) -> None:
-        """Once more."""
+        """Count one more."""
         self._counter.labels(code).inc()
 
     def __getitem__(self, code: str) -> int:

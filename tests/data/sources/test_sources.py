@@ -25,7 +25,7 @@ def test_every_source_says_what_it_is_and_can_be_read(name: str) -> None:
 
 def test_the_known_sources() -> None:
     published = {"agiri", "artifact", "cifake", "cifar10", "cifar100", "forensynths", "genimage", "hub"}
-    assert set(list_sources()) == {"folder", "lists", "manifest"} | published
+    assert set(list_sources()) == {"folder", "gallery", "lists", "manifest"} | published
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:

@@ -173,7 +173,7 @@ def chain(node: StandIn) -> Iterator[BittensorChain]:
 
 def test_the_metagraph_has_our_form(chain: BittensorChain) -> None:
     graph = chain.metagraph()
-    assert (graph.netuid, graph.block, chain.block(), chain.epoch()) == (NETUID, 1000, 1000, 12)
+    assert (graph.netuid, graph.block, chain.epoch()) == (NETUID, 1000, 12)
     alice, bob = graph.neurons
     assert (alice.stake, alice.permit, alice.dividends, alice.address) == (2 * RAO, True, 1.0, None)
     assert (bob.incentive, bob.emission, bob.registered, bob.active) == (1.0, 6, 7, False)
@@ -270,14 +270,10 @@ def test_a_node_that_cannot_be_reached_is_told(node: StandIn, monkeypatch: Any) 
 
     monkeypatch.setattr(node, "connect", connect)
     with connected(node) as chain, pytest.raises(NetworkError) as raised:
-        chain.block()
+        chain.epoch()
     assert (raised.value.code, raised.value.retryable) == ("unreachable", True)
 
 
 def test_a_network_of_no_such_name_is_told() -> None:
     with pytest.raises(NetworkError, match="Unknown network 'nowhere'"):
         BittensorChain("nowhere", NETUID)
-
-
-def test_an_epoch_is_waited_for(chain: BittensorChain) -> None:
-    assert chain.wait_for_epoch(timeout=30) == 12

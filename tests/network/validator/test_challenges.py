@@ -14,6 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from veridical.data.samples import read_samples
 from veridical.errors import DataError, ModelError, NetworkError, SourceError
 from veridical.media import open_media
 from veridical.network.validator.challenges import ChallengeRecipe, make_challenge
@@ -23,7 +24,7 @@ from veridical.network.validator.offers import (
     by_turns,
     canaries,
     fakes_in,
-    labelled,
+    offers_of,
     reconstructions,
     shuffled,
 )
@@ -125,7 +126,7 @@ def test_originals_of_different_kinds_become_alike(tmp_path: Path, make_cache: M
         png = PIL.Image.fromarray(picture(1000 + number, 80))
         png.save(tmp_path / f"set/fake/model/{number}.png")
     cache = make_cache()
-    for made in labelled(str(tmp_path / "set")):
+    for made in offers_of(read_samples(str(tmp_path / "set"))):
         cache.add(made)
     rng = random.Random(3)
     recipe = ChallengeRecipe(side=SIDE, variants=0)

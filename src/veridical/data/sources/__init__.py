@@ -62,10 +62,13 @@ def is_downloadable(name: str) -> bool:
     return hasattr(source, "download") or hasattr(source, "download_set")
 
 
-def download_source(name: str, folder: Path, *, most_bytes: int, say: Callable[[str], None]) -> None:
+def download_source(
+    name: str, folder: Path, *, most_bytes: int, say: Callable[[str], None], cap: int = 0
+) -> None:
     """Fetch a set to `folder`; of a collection one set, such as `hub:owner/name`.
 
-    At most `most_bytes` are downloaded. Raises `UsageError` where a program cannot fetch it or `folder` holds
+    `cap` is how many pictures of a publisher and class a gallery gives at most (0: all). At most `most_bytes`
+    are downloaded. Raises `UsageError` where a program cannot fetch it or `folder` holds
     something else, `SourceError` (`offline`, `no_credentials`, `not_found`, `body_too_large`,
     `hash_mismatch`, `download_failed`) where it fails.
     """
@@ -77,7 +80,11 @@ def download_source(name: str, folder: Path, *, most_bytes: int, say: Callable[[
         hint = f"Name one of its sets, such as {source}:{info.sets[0].name}." if info.sets else None
         raise UsageError(f"'{name}' is not one data set.", hint=hint)
     module: Any = load_source(source)  # Any: not every source can be fetched
-    if which:
+    if cap and source != "gallery":
+        raise UsageError("--cap is for a gallery, whose pictures come one by one.")
+    if cap:
+        module.download_set(which, folder, most_bytes=most_bytes, say=say, cap=cap)
+    elif which:
         module.download_set(which, folder, most_bytes=most_bytes, say=say)
     else:
         module.download(folder, most_bytes=most_bytes, say=say)

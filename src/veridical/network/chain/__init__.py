@@ -1,4 +1,4 @@
-"""The chain that miners and validators need: one small protocol, and the data that cross it.
+"""A chain to miners and validators: one small protocol, and the data that cross it.
 
 Two implement it: `ledger.LocalLedger`, for whole networks on one machine, and `bittensor.BittensorChain`.
 All calls block; those that write are signed by the wallet's hotkey and raise `chain_errors.ChainError` when the
@@ -27,7 +27,7 @@ OPEN_COMMITS = 10
 
 @dataclass(frozen=True)
 class Address:
-    """The address at which a miner answers."""
+    """An IP address and a port at which a miner answers."""
 
     ip: str
     port: int
@@ -74,7 +74,7 @@ class Metagraph:
 
 
 class CommitReveal(StrEnum):
-    """How weights are kept from copiers.
+    """Ways to keep weights from copiers.
 
     `off`: `set_weights` shows them at once. `hash`: `commit_weights`, then `reveal_weights` in the right epoch.
     `timelock`: `set_weights` encrypts them, and the chain itself reveals them.
@@ -123,7 +123,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class WeightVector:
-    """A validator's weights: u16 numbers of distinct uids, the largest 65535, and its version key."""
+    """Weights as a validator sets them: u16, of distinct uids, the largest 65535, with its version key."""
 
     uids: tuple[int, ...]
     values: tuple[int, ...]
@@ -178,17 +178,14 @@ class Chain(Protocol):
     def netuid(self) -> int:
         """The subnet."""
 
-    def block(self) -> int:
-        """The number of the current block."""
-
     def epoch(self) -> int:
-        """How many epochs have been run; the index of the one going on."""
+        """Number of epochs that have been run; the index of the one going on."""
 
     def metagraph(self) -> Metagraph:
-        """The registered neurons, and how they stand."""
+        """All neurons, and how they stand."""
 
     def weights(self) -> dict[int, dict[int, float]]:
-        """The weights that everyone can see: {validator uid: {uid: share}}, each row of sum 1."""
+        """Weights that everyone can see: {validator uid: {uid: share}}, each row of sum 1."""
 
     def hyperparameters(self) -> Hyperparameters:
         """The subnet's rules."""
@@ -213,9 +210,6 @@ class Chain(Protocol):
 
     def open_commits(self, hotkey: str) -> tuple[Commit, ...]:
         """The hotkey's commitments that are neither revealed nor expired, oldest first."""
-
-    def wait_for_epoch(self, timeout: float) -> int:
-        """Wait up to `timeout` s for an epoch to end; gives `epoch()`. Raises `NetworkError` (`no_epoch`)."""
 
 
 def _scale_u16s(numbers: Sequence[int]) -> bytes:

@@ -1,4 +1,4 @@
-"""Calls of a hotkey on the local ledger, and their refusals; each inside a transaction.
+"""Calls of hotkeys to the local ledger, and its refusals; each inside a transaction.
 
 The checks, their order and their names are those of subtensor's `do_set_weights`, `do_commit_weights`,
 `do_reveal_weights`, `do_serve_axon` and `get_neuron_to_prune`. Different here: registration and stake cost
@@ -58,7 +58,7 @@ _SUPPLY = 21_000_000 * RAO
 
 @dataclass(frozen=True)
 class Caller:
-    """The caller and the called: the hotkey that signed, and the ledger in the state it is in."""
+    """The hotkey that signed a call, and the ledger in the state it is in."""
 
     connection: sqlite3.Connection
     subnet: SubnetRow

@@ -200,7 +200,7 @@ class SubnetRow:
 
     @property
     def next_epoch_block(self) -> int:
-        """When the epoch that is going on ends."""
+        """The block in which the present epoch ends."""
         return self.last_epoch_block + self.hyperparameters.tempo
 
 

@@ -1,4 +1,4 @@
-"""Operations that a hotkey asks of the local ledger: named, signed, good for one time on one ledger."""
+"""Operations that a hotkey asks of the local ledger: named, signed, good once and on one ledger."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Operation:
         return _payload(self.ledger, self.kind, self.arguments, self.hotkey, self.nonce)
 
     def is_genuine(self) -> bool:
-        """Whether `hotkey` signed exactly this."""
+        """True if `hotkey` signed exactly this."""
         return is_signed(self.payload, self.signature, self.hotkey)
 
 
@@ -47,7 +47,7 @@ def sign_ownership(coldkey: Signer, ledger: str, hotkey: str) -> bytes:
 
 
 def is_owned(hotkey: str, coldkey: str, signature: bytes, ledger: str) -> bool:
-    """Whether `coldkey` signed exactly that."""
+    """True if `coldkey` signed exactly that."""
     return is_signed(_payload(ledger, "own", hotkey), signature, coldkey)
 
 

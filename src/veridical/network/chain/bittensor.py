@@ -59,11 +59,6 @@ class BittensorChain:
         """The subnet."""
         return self._netuid
 
-    def block(self) -> int:
-        """The number of the current block."""
-        with _told_as_ours():
-            return int(self._client.block)
-
     def epoch(self) -> int:
         """The subnet's epoch index."""
         from bittensor import storage
@@ -72,7 +67,7 @@ class BittensorChain:
             return int(self._client.query(storage.SubtensorModule.SubnetEpochIndex, [self._netuid]) or 0)
 
     def metagraph(self) -> Metagraph:
-        """The registered neurons, and how they stand."""
+        """All neurons, and how they stand."""
         with _told_as_ours():
             graph = self._client.subnets.metagraph(self._netuid, commitments=False)
         if graph is None:
@@ -155,17 +150,6 @@ class BittensorChain:
     def open_commits(self, hotkey: str) -> tuple[Commit, ...]:
         """None: there is nothing to reveal by hand."""
         return ()
-
-    def wait_for_epoch(self, timeout: float) -> int:
-        """Wait until an epoch has run; gives the new `epoch()`. Raises `NetworkError` (`no_epoch`)."""
-        try:
-            with _told_as_ours():
-                self._client.wait_for_epoch(self._netuid, timeout=timeout)
-        except TimeoutError as error:
-            raise NetworkError(
-                f"No epoch has ended in {timeout:g} s.", code="no_epoch", retryable=True
-            ) from error
-        return self.epoch()
 
     def _execute(self, intent: Any, wallet: Wallet, **options: int) -> None:  # Any: one of 72 intents
         with _told_as_ours():

@@ -1,4 +1,4 @@
-"""From `--network` and `--netuid` to the chain: the ledger on this machine, or Bittensor."""
+"""The chain that `--network` and `--netuid` name: the ledger on this machine, or Bittensor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def connect(network: str, *, netuid: int, ledger: Path | None = None) -> Chain:
 
 
 def ledger_path(netuid: int) -> Path:
-    """The default file of a subnet's ledger; `VERIDICAL_LEDGER` names another."""
+    """Path of a subnet's ledger if nothing else is said; `VERIDICAL_LEDGER` names another file."""
     if named := os.environ.get("VERIDICAL_LEDGER"):
         return Path(named)
     return Path(platformdirs.user_data_dir("veridical")) / f"subnet-{netuid}.ledger"

@@ -1,4 +1,4 @@
-"""Why a chain refuses, in the chain's own names: subtensor's errors, of which the local ledger knows these.
+"""Refusals of a chain, in its own names: subtensor's errors, of which the local ledger knows these.
 
 Each is a `ChainError` whose `code` is the name, so that what a miner or validator reads, logs and looks up in
 Bittensor's documentation is the same on every network. `ColdKeyInPenaltyWindow` alone is the ledger's own.

@@ -17,7 +17,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,6 @@ from veridical.network.chain._ledger_file import (
 from veridical.network.chain._operations import Operation, sign_operation, sign_ownership
 from veridical.network.chain.errors import BadProof, Stale, SubnetNotExists
 from veridical.network.identity import Wallet, coldkey_of
-from veridical.network.sqlite import SharedFile
 
 _FIRST_BLOCK = 1
 _POLL_SECONDS = 0.05
@@ -65,7 +64,7 @@ QUICK = Hyperparameters(
 
 @dataclass(frozen=True)
 class EpochNeuron:
-    """How a neuron came out of an epoch; shares in [0, 1], amounts in rao."""
+    """A neuron's result of an epoch; shares in [0, 1], amounts in rao."""
 
     uid: int
     hotkey: str
@@ -90,7 +89,7 @@ class EpochRecord:
     neurons: tuple[EpochNeuron, ...]
 
 
-class LocalLedger(SharedFile):
+class LocalLedger(AbstractContextManager["LocalLedger"]):
     """The `Chain` of one subnet in an SQLite file. Threads may share one, processes open one each.
 
     Raises `NetworkError` (`no_ledger`, `ledger_corrupt`, `ledger_version`) when the file cannot be used, and
@@ -158,6 +157,14 @@ class LocalLedger(SharedFile):
         )
         return cls(path, clock=clock)
 
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @property
     def netuid(self) -> int:
         """The subnet."""
@@ -170,7 +177,7 @@ class LocalLedger(SharedFile):
 
     @property
     def is_manual(self) -> bool:
-        """Whether blocks come by `advance` alone, instead of by the clock."""
+        """True if blocks come by `advance` alone, instead of by the clock."""
         return self._is_manual
 
     def block(self) -> int:
@@ -178,7 +185,7 @@ class LocalLedger(SharedFile):
         return self._state().block
 
     def epoch(self) -> int:
-        """How many epochs have been run; the index of the one going on."""
+        """Number of epochs that have been run; the index of the one going on."""
         return self._state().epoch
 
     def next_epoch_block(self) -> int:
@@ -190,7 +197,7 @@ class LocalLedger(SharedFile):
         return self._state().hyperparameters
 
     def metagraph(self) -> Metagraph:
-        """The registered neurons, and how they stand."""
+        """All neurons, and how they stand."""
         with self._reading() as subnet:
             rows = self._connection.execute(
                 "SELECT * FROM neurons JOIN accounts USING (hotkey) ORDER BY uid"
@@ -224,14 +231,6 @@ class LocalLedger(SharedFile):
                 [hotkey, subnet.epoch - period],
             ).fetchall()
         return tuple(Commit(row["hash"], row["block"], row["epoch"] + period) for row in rows)
-
-    def earned(self) -> dict[str, int]:
-        """All that every hotkey was ever paid, in rao; also of those that are not registered any more."""
-        with self._reading():
-            return dict(
-                tuple(row)
-                for row in self._connection.execute("SELECT hotkey, earned FROM accounts ORDER BY hotkey")
-            )
 
     def penalties(self) -> dict[str, int]:
         """The coldkeys that may not register a new hotkey now, with the block from which on they may again."""
@@ -343,15 +342,8 @@ class LocalLedger(SharedFile):
         try:
             self._connection.execute(
                 "INSERT INTO operations (hotkey, nonce, block, kind, arguments, signature) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    operation.hotkey,
-                    operation.nonce,
-                    block,
-                    operation.kind,
-                    operation.arguments,
-                    operation.signature,
-                ],
+                "VALUES (:hotkey, :nonce, :block, :kind, :arguments, :signature)",
+                {**vars(operation), "block": block},
             )
         except sqlite3.IntegrityError as error:
             raise Stale(f"This call of {operation.hotkey} was submitted before.") from error

@@ -76,7 +76,7 @@ class Subnet:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The outcome of an epoch; every vector is (n,) and in [0, 1], bonds are (n, n).
+    """Decisions of an epoch; every vector is (n,) and in [0, 1], bonds are (n, n).
 
     `permit` holds from the next epoch on. `stake` and `active_stake` are shares of the total.
     """
@@ -132,7 +132,7 @@ def run_epoch(subnet: Subnet, rules: YumaRules) -> Epoch:
 
 
 def valid_weights(subnet: Subnet) -> Booleans:
-    """Which weights count, (n, n): set by a permitted validator, for another neuron that it can have known.
+    """Weights that count, (n, n): set by a permitted validator, for another neuron that it can have known.
 
     A weight for a neuron that registered after the weight was set, or after it was committed, was meant for
     whoever had the uid before.
@@ -149,7 +149,7 @@ def valid_weights(subnet: Subnet) -> Booleans:
 
 
 def consensus(weights: Floats, active_stake: Floats, kappa: float) -> Floats:
-    """For each neuron, (n,), the highest weight that more than a share `kappa` of active stake supports.
+    """The highest weight of each neuron, (n,), that more than a share `kappa` of active stake supports.
 
     The stake-weighted quantile of each column: the smallest weight v such that more than the minority,
     1 - kappa, of the stake set v or less. Zero where a majority set nothing.
@@ -169,7 +169,7 @@ def consensus(weights: Floats, active_stake: Floats, kappa: float) -> Floats:
 
 
 def split_emission(epoch: Epoch, amount: int) -> tuple[list[int], list[int]]:
-    """The pay of each neuron for serving and for validating; together exactly `amount`.
+    """Pay of each neuron for serving and for validating; together exactly `amount`.
 
     Half goes by incentive, half by dividends, as long as both exist. When nobody has either, all goes to
     validators by active stake, or by stake when none is active; when there is no stake, nothing is paid.
@@ -226,7 +226,7 @@ def _bonds_yuma3(
 
 
 def _liquid_alpha(bond_weights: Floats, old: Floats, agreed: Floats, rules: YumaRules) -> Floats:
-    """How fast each bond moves: the faster, the farther a weight is above consensus or beneath its bond."""
+    """Speed of each bond: the higher, the farther a weight is above consensus or beneath its bond."""
     buying = np.clip(bond_weights - agreed, 0.0, 1.0)
     selling = np.clip(old - bond_weights, 0.0, 1.0)
     distance = np.where(bond_weights >= old, buying, selling)

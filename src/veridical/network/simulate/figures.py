@@ -16,7 +16,7 @@ _SMOOTHED = 5
 
 
 def skill_and_pay(rule: str, market: Market) -> Plot:
-    """A plot of each honest miner's earnings against its AUROC, with the best paid cheat."""
+    """Pay of each honest miner against its AUROC, and of the best paid cheat."""
     honest = [miner for miner in market.miners if miner.kind == "honest"]
     cheat, best = _best_paid_cheat(market)
     with drawing(height=3.2) as (figure, axes):

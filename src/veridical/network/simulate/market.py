@@ -30,7 +30,7 @@ USUAL_REVEAL_PERIOD = 1
 
 @dataclass(frozen=True, eq=False)
 class Market:
-    """The pay under one rule and reveal period.
+    """Pay under one rule and reveal period.
 
     `incentive` is (epochs, miners), `dividends` (epochs, validators).
     """
@@ -110,11 +110,11 @@ def simulate(
     markets = {}
     for rule in RULES:
         rows = _rows(histories, miners, epochs, dataclasses.replace(settings, rule=rule))
-        markets[rule] = {period: settle(miners, rows, period) for period in REVEAL_PERIODS}
+        markets[rule] = {period: paid_market(miners, rows, period) for period in REVEAL_PERIODS}
     return Simulation(epochs, seed, media, miners, VALIDATORS, markets)
 
 
-def settle(miners: Sequence[SimulatedMiner], rows: Floats, reveal_period: int) -> Market:
+def paid_market(miners: Sequence[SimulatedMiner], rows: Floats, reveal_period: int) -> Market:
     """Yuma over all epochs; `rows`, (epochs, validators, miners), is what each set, the copier nothing yet."""
     counted = _counted(rows, reveal_period)
     stakes = np.array([validator.stake for validator in VALIDATORS])
@@ -154,13 +154,11 @@ def _rows(
     settings: Scoring,
 ) -> Floats:
     rows = np.zeros((epochs, len(VALIDATORS), len(miners)))
-    hotkeys = [[miner.hotkey(epoch) for miner in miners] for epoch in range(epochs)]
+    hotkeys = [[miner.hotkey(epoch) or "" for miner in miners] for epoch in range(epochs)]
     for place, validator in enumerate(VALIDATORS):
         history = histories.get(validator.name, ())
-        for epoch, settled in settle_epochs(
-            history, settings, registered=lambda epoch: set(filter(None, hotkeys[epoch]))
-        ):
-            rows[epoch, place] = [settled.weights.get(hotkey or "", 0.0) for hotkey in hotkeys[epoch]]
+        for epoch, settled in settle_epochs(history, settings, registered=lambda epoch: set(hotkeys[epoch])):
+            rows[epoch, place] = [settled.weights.get(hotkey, 0.0) for hotkey in hotkeys[epoch]]
     return rows
 
 
@@ -185,7 +183,7 @@ def _counted(rows: Floats, reveal_period: int) -> Floats:
 
 
 def _delayed(rows: Floats, epochs: int) -> Floats:
-    """The rows of so many epochs before; zeros in the first ones."""
+    """Rows that were set so many epochs before; zeros in the first ones."""
     delayed = np.zeros_like(rows)
     delayed[epochs:] = rows[: max(0, len(rows) - epochs)]
     return delayed

@@ -228,7 +228,7 @@ def _copy(name: str) -> Strategy:
 
 
 def _same_model(name: str) -> Strategy:
-    """A copy of the model of `name`: equal bytes get its answer, other variants nearly so."""
+    """Equal bytes get equal answers, other variants nearly equal ones."""
 
     def answer(challenges: Challenges, others: Others, rng: np.random.Generator) -> Answers:
         scores = others[name].scores

@@ -22,7 +22,7 @@ def render(simulation: Simulation) -> str:
 
 
 def _paying(simulation: Simulation) -> list[str]:
-    """The cases in which a cheat earned as much as the weakest honest miner, in words."""
+    """Cases, in words, of a cheat that earned as much as the weakest honest miner."""
     return [
         f"{name} under {rule}, reveal period {period}"
         for rule, markets in simulation.markets.items()

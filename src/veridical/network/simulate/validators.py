@@ -34,7 +34,7 @@ VALIDATORS = (
 
 @dataclass(frozen=True)
 class Media:
-    """The mix of challenges: shares of all, but `canaries`, which is the share of known items.
+    """Kinds of challenges: shares of all, but `canaries`, which is the share of known items.
 
     `asked`: miners asked, `known`: items that a table of known media would recognise, `variants`: challenges
     in which every miner gets a variant of its own.

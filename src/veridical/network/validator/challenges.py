@@ -34,7 +34,7 @@ _QUALITIES = (60, 98)
 
 @dataclass(frozen=True)
 class ChallengeRecipe:
-    """How challenges are mixed.
+    """Shares and sizes by which challenges are mixed.
 
     `modalities`: share of each kind of media. `side`: no picture is larger, in pixels, nor smaller than three
     quarters of it. `private` and `canaries`: shares of the challenges from those pools. `variants`: share of
@@ -50,7 +50,7 @@ class ChallengeRecipe:
 
 @dataclass(frozen=True)
 class Body:
-    """A file as a miner is sent it, and what was done to the picture on its way."""
+    """A file that a miner is sent, and what was done to the picture on its way."""
 
     data: bytes = field(repr=False)
     media_type: str
@@ -82,7 +82,7 @@ class Challenge:
     has_variants: bool
 
     def body(self, hotkey: str) -> Body:
-        """The body that this miner is sent; the same for all, unless the challenge has variants."""
+        """The file for that miner; one for all, unless the challenge has variants."""
         if not self.has_variants:
             return self._common
         own = int.from_bytes(hashlib.sha256(hotkey.encode()).digest(), "big")

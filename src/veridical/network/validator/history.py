@@ -7,19 +7,20 @@ first (`Intent`), and marked once it is there.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from veridical.network.chain import WeightVector
 from veridical.network.client import Answer
-from veridical.network.sqlite import SharedFile
-from veridical.network.validator._store import open_store, transaction
+from veridical.network.sqlite import open_store, transaction
 from veridical.network.validator.challenges import Challenge
 from veridical.network.validator.scoring import LabelledAnswer, Scoring
 from veridical.network.validator.settlement import ClosedChallenge, Standing
@@ -81,7 +82,7 @@ CREATE TABLE starts (
 
 
 class IntentState(StrEnum):
-    """How far weights have come.
+    """Stages of weights on their way to the chain.
 
     `intended`: perhaps on the chain, perhaps not. `committed`: their hash is; they are to be revealed. `set`:
     in force, or with a chain that reveals by itself. `abandoned`: their epoch passed before the chain took
@@ -112,7 +113,7 @@ class Intent:
     state: IntentState = IntentState.INTENDED
 
 
-class History(SharedFile):
+class History(AbstractContextManager["History"]):
     """The file. Threads may share one. Raises `NetworkError` (`store_corrupt`) for a damaged one."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
@@ -120,6 +121,14 @@ class History(SharedFile):
         self._clock = clock
         self._lock = threading.RLock()
         self._connection = open_store(path, application=_APPLICATION, tables=_TABLES)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def start(self, *, stale_after: float) -> int:
         """Note that a validator starts; gives how many challenges it leaves behind that were never closed.
@@ -139,7 +148,7 @@ class History(SharedFile):
         return void
 
     def rounds_since_start(self) -> int:
-        """How many challenges have been closed since the last start without, or with a stale, history."""
+        """Number of challenges closed since the last start without, or with a stale, history."""
         with self._lock:
             (before,) = self._one("SELECT coalesce(max(closed), 0) FROM starts")
             return self._closed() - int(before)
@@ -158,19 +167,14 @@ class History(SharedFile):
         with self._lock, transaction(self._connection, self.path):
             number = self._connection.execute(
                 "INSERT INTO challenges (id, modality, label, generator, source, origin, pool, seed, "
-                "has_variants, opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    challenge.id,
-                    challenge.modality,
-                    int(challenge.label),
-                    challenge.generator,
-                    challenge.source,
-                    challenge.origin,
-                    challenge.pool,
-                    f"{challenge.seed:032x}",
-                    challenge.has_variants,
-                    self._clock(),
-                ],
+                "has_variants, opened) VALUES (:id, :modality, :label, :generator, :source, :origin, :pool, "
+                ":seed, :has_variants, :opened)",
+                {
+                    **vars(challenge),
+                    "label": int(challenge.label),
+                    "seed": f"{challenge.seed:032x}",
+                    "opened": self._clock(),
+                },
             ).lastrowid
             self._connection.executemany(
                 "INSERT INTO answers (challenge, hotkey, sha256, perturbation) VALUES (?, ?, ?, ?)",
@@ -253,17 +257,14 @@ class History(SharedFile):
         with self._lock, transaction(self._connection, self.path):
             self._connection.execute(
                 "INSERT INTO intents (epoch, block, weights, salt, commitment, reveal_epoch, state, written) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    intent.epoch,
-                    intent.block,
-                    json.dumps([intent.weights.uids, intent.weights.values, intent.weights.version_key]),
-                    None if intent.salt is None else json.dumps(intent.salt),
-                    None if intent.commitment is None else intent.commitment.hex(),
-                    intent.reveal_epoch,
-                    intent.state,
-                    self._clock(),
-                ],
+                "VALUES (:epoch, :block, :weights, :salt, :commitment, :reveal_epoch, :state, :written)",
+                {
+                    **vars(intent),
+                    "weights": json.dumps(dataclasses.astuple(intent.weights)),
+                    "salt": intent.salt and json.dumps(intent.salt),
+                    "commitment": intent.commitment and intent.commitment.hex(),
+                    "written": self._clock(),
+                },
             )
 
     def mark(self, intent: Intent, state: IntentState, *, reveal_epoch: int | None = None) -> None:
@@ -275,7 +276,7 @@ class History(SharedFile):
             )
 
     def intents(self, *states: IntentState) -> list[Intent]:
-        """The intents, the oldest first; of all states, or of those."""
+        """Intents, the oldest first; of all states, or of those."""
         wanted = states or tuple(IntentState)
         with self._lock:
             rows = self._connection.execute(

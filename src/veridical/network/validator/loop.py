@@ -43,7 +43,7 @@ Ask = Callable[[ChallengeMessage, Sequence[tuple[Neuron, bytes]]], Sequence[Answ
 
 @dataclass(frozen=True)
 class ValidatorSettings:
-    """How a validator works; what it cannot change while it runs.
+    """Settings of a validator, which it cannot change while it runs.
 
     `sample_size` miners are asked at a time, never one that validates with a stake of `validator_stake` rao or
     more. No weights are set before `least_rounds` challenges are closed, counted anew when the newest is older
@@ -115,7 +115,7 @@ class Validator:
         return Round(challenge.id, challenge.modality, epoch, tuple(answers), rewards)
 
     def weights(self) -> dict[str, float]:
-        """The weights by hotkey that the scores give now: of those registered, above chance, sum 1.
+        """Weights by hotkey, as the scores are now: of those registered, above chance, sum 1.
 
         Raises `NoWeightsError` if nobody is left.
         """
@@ -236,7 +236,7 @@ class Validator:
         )
 
     def _new_intent(self, epoch: int) -> Intent | None:
-        """This epoch's weights, if there are any to set and we may set them now."""
+        """Weights of this epoch, if there are any to set and we may set them now."""
         rounds = self._history.rounds_since_start()
         if rounds < self._settings.least_rounds:
             self._tell(
@@ -273,7 +273,7 @@ class Validator:
 
     @contextlib.contextmanager
     def _refusals(self, intent: Intent) -> Iterator[None]:
-        """A guard for calls to the chain: its refusal is told once, and left for the next round."""
+        """Refusals of the chain are told once, and left for the next round."""
         try:
             yield
         except ChainError as error:

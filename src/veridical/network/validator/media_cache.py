@@ -22,8 +22,7 @@ import PIL.Image
 
 from veridical.data.perturbations import Pixels
 from veridical.errors import ModelError, NetworkError, VeridicalError
-from veridical.network.sqlite import SharedFile
-from veridical.network.validator._store import open_store, transaction
+from veridical.network.sqlite import open_store, transaction
 from veridical.network.validator.offers import Offer
 from veridical.results import Label
 
@@ -54,7 +53,7 @@ log = logging.getLogger(__name__)
 
 
 class Pool(StrEnum):
-    """The purpose a picture is kept for.
+    """Purposes of a picture.
 
     `open`: sent up to `uses` times. `private`: sent once in its life, so that nobody can have seen it.
     `canary`: made from a picture that everyone can look up.
@@ -89,7 +88,7 @@ class CachedMedia:
     pool: Pool = field(repr=False)
 
 
-class MediaCache(SharedFile):
+class MediaCache:
     """The pictures in a folder. Threads may share one; a folder belongs to one process.
 
     `rng` is secret where it matters: `random.SystemRandom()`.
@@ -108,8 +107,13 @@ class MediaCache(SharedFile):
         self._sweep()
         self.prune()
 
+    def close(self) -> None:
+        """Let go of the files."""
+        with self._lock:
+            self._connection.close()
+
     def ready(self, label: Label, *, modality: str = "image", pool: Pool | None = None) -> int:
-        """How many can be sent: of one pool, or of all."""
+        """Number of pictures that can be sent: of one pool, or of all."""
         pools = [pool] if pool else list(Pool)
         with self._lock:
             (count,) = self._connection.execute(
@@ -191,7 +195,7 @@ class MediaCache(SharedFile):
                 self._drop(row, "pruned" if row["sent"] else None)
 
     def is_full(self) -> bool:
-        """Whether no more fit."""
+        """True if no more fit."""
         return self.size() >= self.limits.megabytes * 1_000_000
 
     def _knows(self, origin: str) -> bool:
@@ -214,18 +218,15 @@ class MediaCache(SharedFile):
         with self._lock, transaction(self._connection, self._path):
             self._connection.execute(
                 "INSERT INTO items (origin, file, modality, label, generator, source, pool, sha256, bytes) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    offer.origin,
-                    name,
-                    offer.modality,
-                    int(offer.label),
-                    offer.generator,
-                    offer.source,
-                    self._pool_for(offer),
-                    hashlib.sha256(data).hexdigest(),
-                    len(data),
-                ],
+                "VALUES (:origin, :file, :modality, :label, :generator, :source, :pool, :sha256, :bytes)",
+                {
+                    **vars(offer),
+                    "label": int(offer.label),
+                    "file": name,
+                    "pool": self._pool_for(offer),
+                    "sha256": hashlib.sha256(data).hexdigest(),
+                    "bytes": len(data),
+                },
             )
 
     def _pool_for(self, offer: Offer) -> Pool:

@@ -1,4 +1,4 @@
-"""Sources of challenges' pictures: labelled sets, folders of known fakes, fakes made on the spot.
+"""Pictures on offer for challenges: labelled sets, folders of known fakes, and fakes made on the spot.
 
 A source is an iterator of `Offer`: it says what it has, and makes pixels only of what is taken. Whatever makes
 pictures by name (a text-to-image model of a hub) becomes a source in the same way.
@@ -6,18 +6,19 @@ pictures by name (a text-to-image model of a hub) becomes a source in the same w
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from veridical.data.perturbations import Pixels, screenshot
-from veridical.data.samples import Sample, load_pixels, read_samples
+from veridical.data.samples import Sample, load_pixels
 from veridical.errors import SourceError
 from veridical.media.sources import EXTENSIONS
 from veridical.results import Label
@@ -49,8 +50,8 @@ class Offer:
 def offers_of(samples: Iterable[Sample]) -> list[Offer]:
     """A labelled set as it is."""
     return [
-        Offer(_origin(sample), sample.label, sample.generator, sample.source, _loading(sample))
-        for sample in samples
+        Offer(_origin(each), each.label, each.generator, each.source, functools.partial(load_pixels, each))
+        for each in samples
     ]
 
 
@@ -72,22 +73,21 @@ def fakes_in(folder: Path) -> list[Offer]:
 
 
 def reconstructions(reals: Iterable[Offer], remake: Remake, generator: str) -> list[Offer]:
-    """For each real picture the fake that `remake` makes of it: the same content, other traces."""
+    """Fakes that `remake` makes of each real picture: the same content, other traces."""
     return [
-        Offer(
+        replace(
+            real,
             origin=_renamed(real.origin, generator),
             label=Label.FAKE,
             generator=generator,
-            source=real.source,
             load=_remaking(real.load, remake),
-            is_known=real.is_known,
         )
         for real in reals
     ]
 
 
 def generated(reals: Iterable[Offer], pipeline: Pipeline, rng: random.Random) -> list[Offer]:
-    """For each real picture a new one of what it shows, by a text-to-image model.
+    """New pictures, by a text-to-image model, of what each real one shows.
 
     Nothing is loaded before the first of them is. What was said on the way is not logged, since caption and
     prompt would tell a fake by its content.
@@ -116,11 +116,9 @@ def canaries(known: Iterable[Offer], remake: Remake, generator: str) -> list[Off
     reals = [offer for offer in known if offer.label is Label.REAL]
     fakes = reconstructions(reals, remake, generator)
     return [
-        Offer(
+        replace(
+            offer,
             origin=_renamed(offer.origin, "photographed"),
-            label=offer.label,
-            generator=offer.generator,
-            source=offer.source,
             load=_remaking(offer.load, _photographed),
             is_known=True,
         )
@@ -158,11 +156,6 @@ def text_to_image(models: Sequence[str], *, captioner: str, prompts: str, device
     return [Pipeline(seeing, writer, find_model(name, device)) for name in models]
 
 
-def labelled(data: str, split: str | None = None) -> list[Offer]:
-    """The set that `data` names; see `veridical.data.samples.read_samples`."""
-    return offers_of(read_samples(data, split))
-
-
 def shuffled(offers: Sequence[Offer], label: Label, rng: random.Random) -> Iterator[Offer]:
     """Those of a label in random order."""
     chosen = [offer for offer in offers if offer.label is label]
@@ -182,10 +175,6 @@ def _origin(sample: Sample) -> str:
 
 def _renamed(origin: str, what: str) -> str:
     return hashlib.sha256(f"{origin} {what}".encode()).hexdigest()
-
-
-def _loading(sample: Sample) -> Callable[[], Pixels]:
-    return lambda: load_pixels(sample)
 
 
 def _remaking(load: Callable[[], Pixels], remake: Remake) -> Callable[[], Pixels]:

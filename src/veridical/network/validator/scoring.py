@@ -1,4 +1,4 @@
-"""The worth of answers: pure functions over a stored history, one for each rule.
+"""Rewards for answers: pure functions over a stored history, one for each rule.
 
 A rule is a formula over labels and scores, exactly as published. What a miner really sent is made fit for the
 formula first, and here the known defects of the published validators are mended:
@@ -49,7 +49,7 @@ class LabelledAnswer:
 
     @property
     def is_valid(self) -> bool:
-        """Whether it says anything: a finite number in [0, 1] other than 0.5."""
+        """True if it says anything: a finite number in [0, 1] other than 0.5."""
         score = self.score
         return score is not None and math.isfinite(score) and 0 <= score <= 1 and score != 0.5
 
@@ -61,7 +61,7 @@ class LabelledAnswer:
 
 @dataclasses.dataclass(frozen=True)
 class Scoring:
-    """How a validator scores: all of it configuration, none of it state.
+    """Settings of scoring: all of it configuration, none of it state.
 
     `window` answers count (the newest), `decay` is the share of a new reward in the moving score, `minimum` the
     answers before the first reward, `modalities` the share of each kind of media.
@@ -75,7 +75,7 @@ class Scoring:
 
     @property
     def depth(self) -> int:
-        """How many of the newest answers count: enough for the window, and for the ramp of a beginner."""
+        """Number of newest answers that count: enough for the window, and for the ramp of a beginner."""
         return max(self.window, 2 * self.minimum)
 
 
@@ -137,7 +137,7 @@ RULES: dict[str, Rule] = {
 
 
 def reward(outcomes: Sequence[LabelledAnswer], scoring: Scoring) -> float:
-    """The worth now of one miner's newest outcomes in one modality, in [0, 1].
+    """The reward now, in [0, 1], for the newest outcomes of one miner in one modality.
 
     An invalid last answer is worth nothing now, besides being wrong in the window.
     """

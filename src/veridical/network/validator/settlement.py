@@ -50,7 +50,7 @@ class Settlement:
 def settle(
     rounds: Iterable[ClosedChallenge], settings: Scoring, *, registered: Collection[str] | None = None
 ) -> Settlement:
-    """The settlement of all rounds, the oldest first, by a validator with these settings.
+    """The standing after all rounds, the oldest first, by a validator with these settings.
 
     `registered` hotkeys can have weights; None is all.
     """
@@ -118,15 +118,28 @@ class Standing:
         """Hotkeys with equal answers to variants, which no model answers equally: answers are passed on."""
         return _copies(self.variants)
 
-    def weights(self, registered: Collection[str] | None = None) -> dict[str, float]:
+    def groups(self) -> list[frozenset[str]]:
+        """Both kinds of copies; groups that share a hotkey are one."""
+        apart: list[frozenset[str]] = []
+        for group in (*self.same_model(), *self.passed_on()):
+            touching = [other for other in apart if other & group]
+            apart = [other for other in apart if not other & group]
+            apart.append(group.union(*touching))
+        return apart
+
+    def weights(
+        self, registered: Collection[str] | None = None, groups: Sequence[frozenset[str]] | None = None
+    ) -> dict[str, float]:
         """Weights by hotkey; raises `NoWeightsError` if nobody has earned anything."""
-        return self._weights(self._groups(), registered)
+        names = self.scores if registered is None else self.scores.keys() & registered
+        scores = {hotkey: score for hotkey, score in self.scores.items() if hotkey in names}
+        return scoring.weights(scores, self.settings, self.groups() if groups is None else groups, self.since)
 
     def settled(self, registered: Collection[str] | None = None) -> Settlement:
-        """All of it, as it is now."""
-        groups = self._groups()
+        """The settlement as it is now."""
+        groups = self.groups()
         try:
-            weights = self._weights(groups, registered)
+            weights = self.weights(registered, groups)
         except NoWeightsError:
             weights = {}
         return Settlement(self.scores, groups, weights)
@@ -136,23 +149,6 @@ class Standing:
             {modality: scoring.reward(own, self.settings) for modality, own in self.outcomes[hotkey].items()},
             self.settings,
         )
-
-    def _groups(self) -> list[frozenset[str]]:
-        """Both kinds of copies; groups that share a hotkey are one."""
-        apart: list[frozenset[str]] = []
-        for group in (*self.same_model(), *self.passed_on()):
-            touching = [other for other in apart if other & group]
-            apart = [other for other in apart if not other & group]
-            apart.append(group.union(*touching))
-        return apart
-
-    def _weights(
-        self, groups: Sequence[frozenset[str]], registered: Collection[str] | None
-    ) -> dict[str, float]:
-        scores = {
-            hotkey: score for hotkey, score in self.scores.items() if registered is None or hotkey in registered
-        }
-        return scoring.weights(scores, self.settings, groups, self.since)
 
 
 def _copies(rounds: Iterable[Answered]) -> list[frozenset[str]]:

@@ -16,8 +16,8 @@ from veridical.reports.escaping import visible
 Cell = Estimate | int | str
 
 _MAIN = (
-    "auroc", "tpr_at_fpr_1", "tpr_at_fpr_5", "ap", "eer", "balanced_accuracy", "mcc", "brier", "ece", "sn34",
-    "fpr", "unsure",
+    "auroc", "within", "tpr_at_fpr_1", "tpr_at_fpr_5", "ap", "eer", "balanced_accuracy", "mcc", "brier", "ece",
+    "sn34", "fpr", "unsure",
 )  # fmt: skip
 # Of a verdict at the detector's own threshold, which not every detector has.
 _AT_AI = ("fpr", "tpr", "accuracy_at_threshold")
