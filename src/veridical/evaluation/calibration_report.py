@@ -202,7 +202,6 @@ def fit_operating_point(
         calibration,
         reals_called_ai=fpr,
         fakes_called_real=fakes_called_real,
-        sources=[row.source for row in fitted.rows],
         publishers=fitted.groups,
     )
     return calibration, thresholds

@@ -22,6 +22,9 @@ MOST_FAKES_CALLED_REAL = 0.10
 # Of a source with fewer reals nothing is promised, however high the rate that is allowed.
 LEAST_IN_STRATUM = 100
 
+# The worst publisher decides, if it has so many pictures: of fewer, one wrong verdict would be too many.
+LEAST_OF_PUBLISHER = 30
+
 
 @dataclass(frozen=True)
 class Promise:
@@ -41,28 +44,37 @@ def choose_thresholds(
     *,
     reals_called_ai: float = MOST_REALS_CALLED_AI,
     fakes_called_real: float = MOST_FAKES_CALLED_REAL,
-    sources: Sequence[str] = (),
     publishers: Sequence[str] = (),
 ) -> Thresholds:
     """The widest verdicts that keep two promises on the calibration data.
 
     The error rate: `ai` is the lowest probability at which the Wilson upper bound of the share of reals at or
     above it is at most `reals_called_ai`; `real` the highest at which that of the fakes at or below it is at
-    most `fakes_called_real`. With `sources`, one for each sample, the first also holds among the reals of each
-    source that has enough of them (see `is_measurable`); with `publishers` the second among the fakes of each
-    publisher that has: fakes made to be taken for photographs are few, and drown among art. And the publishers
-    must agree: at a threshold, the calibration's own interval lies on the verdict's side of one half.
+    most `fakes_called_real`. With `publishers`, one for each sample, no publisher of enough pictures may show
+    more than that either: fakes made to be taken for photographs are few, and drown among art, as close-up
+    faces do among the reals. And the publishers must agree: at a threshold, the calibration's own interval lies
+    on the verdict's side of one half.
 
     Either is `None` if no probability qualifies, or if nothing of its own class would get the verdict. Where
     both leave room for one another, the two meet at the point of that room nearest 0.5.
     """
     scores = probabilities(calibration, logits)
     low, high = np.array([calibration.interval(float(logit)) for logit in logits]).T
-    reals, fakes = scores[labels == 0], scores[labels == 1]
-    of_source = _measurable(scores, labels == 0, sources, reals_called_ai)
-    ai = _lowest_accepted([reals, *of_source], fakes, reals_called_ai, scores[low > 0.5])
-    of_publisher = _measurable(-scores, labels == 1, publishers, fakes_called_real)
-    mirrored = _lowest_accepted([-fakes, *of_publisher], -reals, fakes_called_real, -scores[high < 0.5])
+    reals, fakes = labels == 0, labels == 1
+    ai = _lowest_accepted(
+        scores[reals],
+        _large_groups(scores, reals, publishers),
+        scores[fakes],
+        reals_called_ai,
+        scores[low > 0.5],
+    )
+    mirrored = _lowest_accepted(
+        -scores[fakes],
+        _large_groups(-scores, fakes, publishers),
+        -scores[reals],
+        fakes_called_real,
+        -scores[high < 0.5],
+    )
     real = None if mirrored is None else -mirrored
     if ai is not None and real is not None and real >= ai:
         meeting = min(max(0.5, ai), real)
@@ -91,10 +103,9 @@ def is_measurable(n: int, rate: float) -> bool:
     return n >= LEAST_IN_STRATUM and wilson(0, n).high <= rate
 
 
-def _measurable(
-    scores: Scores, chosen: npt.NDArray[np.bool_], strata: Sequence[str], rate: float
-) -> list[Scores]:
-    return [some for some in _by_stratum(scores, chosen, strata).values() if is_measurable(len(some), rate)]
+def _large_groups(scores: Scores, chosen: npt.NDArray[np.bool_], publishers: Sequence[str]) -> list[Scores]:
+    groups = _by_stratum(scores, chosen, publishers).values()
+    return [own for own in groups if len(own) >= LEAST_OF_PUBLISHER]
 
 
 def _by_stratum(scores: Scores, chosen: npt.NDArray[np.bool_], strata: Sequence[str]) -> dict[str, Scores]:
@@ -104,9 +115,13 @@ def _by_stratum(scores: Scores, chosen: npt.NDArray[np.bool_], strata: Sequence[
     return {name: scores[chosen & (named == name)] for name in found}
 
 
-def _lowest_accepted(wrong: Sequence[Scores], right: Scores, limit: float, candidates: Scores) -> float | None:
-    """The lowest candidate that few enough of each set of `wrong` reach, and at least one of `right`."""
+def _lowest_accepted(
+    wrong: Scores, groups: Sequence[Scores], right: Scores, limit: float, candidates: Scores
+) -> float | None:
+    """The lowest candidate that few enough of all `wrong` and of each group reach, and some of `right`."""
     for candidate in np.unique(candidates):
-        if all(wilson(int((some >= candidate).sum()), len(some)).high <= limit for some in wrong):
+        if wilson(int((wrong >= candidate).sum()), len(wrong)).high <= limit and all(
+            (own >= candidate).mean() <= limit for own in groups
+        ):
             return float(candidate) if (right >= candidate).any() else None
     return None
