@@ -45,19 +45,10 @@ def analyse(
     raised are only `ModelError` (no such detector) and `UsageError`.
     """
     detector = load_detector(detectors)
-    if isinstance(source, bytes):
-        return judge(
-            source,
-            path=None,
-            detector=detector,
-            threshold=threshold,
-            limits=limits,
-            allow_truncated=allow_truncated,
-        ).report
-    path = os.fspath(source)
     _effective_thresholds(detector.thresholds, threshold)  # refuses a wrong one before the file is read
+    path = None if isinstance(source, bytes) else os.fspath(source)
     try:
-        data = _read(path, limits)
+        data = source if isinstance(source, bytes) else _read(os.fspath(source), limits)
     except (SourceError, MediaError) as error:
         return Report(path=path, verdict=Verdict.ERROR, error=error.info)
     return judge(

@@ -12,7 +12,6 @@ from veridical.evaluation.calibration import (
     choose_method,
     compare,
     fit,
-    fit_platt,
     fit_sigmoid,
     losses,
     probabilities,
@@ -61,7 +60,7 @@ def test_logits_that_point_the_wrong_way_say_nothing() -> None:
 def test_one_class_cannot_be_calibrated_on() -> None:
     _, logits, _ = draw(40, 1.5, seed=0)
     with pytest.raises(DataError, match="too few publishers"):
-        fit_platt(np.zeros(40, int), logits, ["one", "other"] * 20, fitted_on="", data_sha256="", rounds=100)
+        fit("platt", np.zeros(40, int), logits, ["one", "other"] * 20, fitted_on="", data_sha256="", rounds=100)
 
 
 def test_the_temperature_is_the_one_of_least_log_loss() -> None:

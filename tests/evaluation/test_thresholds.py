@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from veridical.evaluation.calibration import fit_platt, probabilities
+from veridical.evaluation.calibration import fit, probabilities
 from veridical.evaluation.intervals import wilson
 from veridical.evaluation.thresholds import LEAST_OF_PUBLISHER, choose_thresholds, promises
 from veridical.models.card import Calibration
@@ -21,7 +21,7 @@ def draw(n: int, distance: float, seed: int) -> tuple[np.ndarray, np.ndarray, li
 
 def test_thresholds_keep_the_upper_bounds_of_their_errors() -> None:
     labels, logits, groups = draw(2000, 2.0, seed=0)
-    calibration = fit_platt(labels, logits, groups, fitted_on="", data_sha256="", rounds=100)
+    calibration = fit("platt", labels, logits, groups, fitted_on="", data_sha256="", rounds=100)
     thresholds = choose_thresholds(labels, logits, calibration, reals_called_ai=0.05, fakes_called_real=0.1)
     assert thresholds.ai is not None
     assert thresholds.real is not None

@@ -41,6 +41,3 @@ FACTS = {
     "texture": Facts(161_397, 161_397),
     "ucf": Facts(46_838_430, 46_838_430),
 }
-
-# Files of this folder that are no architectures: what those are built from, or trained against.
-PARTS = frozenset({"clip", "facts", "precision", "probe", "tiny_autoencoder", "xception"})

@@ -11,6 +11,13 @@ format_option = click.option(
     show_default=True,
     help="A table, or one JSON object.",
 )
+format_or_markdown_option = click.option(
+    "--format",
+    type=click.Choice(["table", "json", "md"]),
+    default="table",
+    show_default=True,
+    help="Tables, one JSON object, or Markdown.",
+)
 rounds_option = click.option(
     "--rounds",
     type=click.IntRange(100),

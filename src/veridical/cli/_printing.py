@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from veridical.reports.escaping import visible
+
+if TYPE_CHECKING:
+    from veridical.models.card import Estimate
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -34,6 +38,11 @@ def print_encoded(value: object) -> None:
 def to_stderr(line: str) -> None:
     """Say a line of progress, apart from the answer."""
     click.echo(line, err=True)
+
+
+def compact(estimate: Estimate) -> str:
+    """An estimate in a cell of a wide table: its value and, in brackets, its interval."""
+    return f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f})"
 
 
 def terse(cell: object) -> str:  # object: a cell, whose types are not imported with the command

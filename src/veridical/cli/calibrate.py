@@ -12,6 +12,7 @@ import click
 
 from veridical.cli._extras import needs_extra
 from veridical.cli._options import data_option_help, format_option
+from veridical.cli._printing import print_encoded
 
 if TYPE_CHECKING:
     from veridical.data.samples import Sample
@@ -103,9 +104,7 @@ def calibrate(
         rounds=rounds,
     )
     if format == "json":
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        print_encoded(found)
     else:
         for line in _lines(found):
             click.echo(line)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from veridical.cli._extras import needs_extra
-from veridical.cli._options import format_option
+from veridical.cli._options import format_option, rounds_option
 
 if TYPE_CHECKING:
     from veridical.detectors.fusion import FusionRecipe
@@ -36,13 +36,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Calibrate this mixture instead, in its file; PREDICTIONS are its own.",
 )
-@click.option(
-    "--rounds",
-    type=click.IntRange(100),
-    default=1000,
-    show_default=True,
-    help="Bootstrap draws of an interval.",
-)
+@rounds_option
 @format_option
 def fuse(
     predictions: tuple[Path, ...],

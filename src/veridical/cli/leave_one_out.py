@@ -10,7 +10,7 @@ import click
 
 from veridical.cli._extras import needs_extra
 from veridical.cli._options import data_option_help, format_option, rounds_option
-from veridical.cli._printing import print_encoded, print_table, to_stderr
+from veridical.cli._printing import compact, print_encoded, print_table, to_stderr
 from veridical.cli._training_options import training_options
 
 if TYPE_CHECKING:
@@ -75,8 +75,5 @@ def leave_one_out(
 
 
 def _row(name: str, cells: Mapping[str, Estimate]) -> tuple[str, ...]:
-    numbers = (
-        f"{cells[cell].value:.3f} ({cells[cell].low:.3f}-{cells[cell].high:.3f})" if cell in cells else "-"
-        for cell in _COLUMNS
-    )
+    numbers = (compact(cells[cell]) if cell in cells else "-" for cell in _COLUMNS)
     return (name, str(max(cell.n for cell in cells.values())), *numbers)

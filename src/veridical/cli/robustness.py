@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from veridical.cli._extras import needs_extra
-from veridical.cli._printing import print_table, terse
+from veridical.cli._options import format_or_markdown_option, rounds_option
+from veridical.cli._printing import print_encoded, print_table, terse
 
 if TYPE_CHECKING:
     from veridical.evaluation.robustness import Cells, Robustness
@@ -49,20 +50,8 @@ _CAPTION = (
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    type=click.Choice(["table", "json", "md"]),
-    default="table",
-    show_default=True,
-    help="Tables for the terminal, one JSON object, or Markdown.",
-)
-@click.option(
-    "--rounds",
-    type=click.IntRange(100),
-    default=1000,
-    show_default=True,
-    help="Bootstrap draws of an interval.",
-)
+@format_or_markdown_option
+@rounds_option
 def robustness(file: Path, format: str, rounds: int) -> None:
     """How much each perturbation costs each detector: operation, severity, generator.
 
@@ -79,11 +68,8 @@ def robustness(file: Path, format: str, rounds: int) -> None:
             if found.left_out:
                 click.echo(f"{detector}, {name}: {found.left_out} samples lack one of two scores", err=True)
     if format == "json":
-        import msgspec
-
         intervals = {"rounds": rounds, "seed": 0, "drawn": "samples"}
-        json = msgspec.json.encode({"detectors": to_json(measured), "intervals": intervals})
-        click.echo(msgspec.json.format(json).decode())
+        print_encoded({"detectors": to_json(measured), "intervals": intervals})
         return
     caption = _CAPTION.format(rounds=rounds)
     if format == "table":

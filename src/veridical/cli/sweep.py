@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from veridical.cli._extras import needs_extra
-from veridical.cli._options import rounds_option
-from veridical.cli._printing import print_encoded, print_table
+from veridical.cli._options import format_or_markdown_option, rounds_option
+from veridical.cli._printing import compact, print_encoded, print_table
 
 if TYPE_CHECKING:
     from veridical.evaluation.sweep import Sweep
-    from veridical.models.card import Estimate
 
 _WARNING = "The best thresholds are those of these very samples: elsewhere they are worse."
 
@@ -25,13 +24,7 @@ _PLOTTED = ("accuracy", "balanced_accuracy", "macro_f1", "recall_fake", "recall_
 @click.command()
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.option("--detector", help="Only this one; needed for --plot where the file holds several.")
-@click.option(
-    "--format",
-    type=click.Choice(["table", "json", "md"]),
-    default="table",
-    show_default=True,
-    help="A table, one JSON object, or Markdown.",
-)
+@format_or_markdown_option
 @click.option("--plot", type=click.Path(path_type=Path), help="Also draw it, as SVG, to this file.")
 @rounds_option
 def sweep(predictions: Path, detector: str | None, format: str, plot: Path | None, rounds: int) -> None:
@@ -69,7 +62,7 @@ def _print(found: Mapping[str, Sweep], format: str) -> None:
         rows = [("metric", *(f"{threshold:g}" for threshold in one.thresholds), "best at")]
         for metric, cells in one.metrics.items():
             best = f"{one.best[metric]:g}" if metric in one.best else "-"
-            rows.append((metric, *map(_cell, cells), best))
+            rows.append((metric, *map(compact, cells), best))
         if format == "table":
             click.echo(f"\n{name}: value and 95 % interval, n={one.metrics['accuracy'][0].n}")
             print_table(rows)
@@ -92,10 +85,6 @@ def _markdown(name: str, rows: list[tuple[str, ...]]) -> str:
     head, *body = rows
     caption = f"Value and 95 % interval at each threshold. {_WARNING}"
     return to_markdown(Table("sweep", f"{name}: thresholds", caption, head, tuple(body)))
-
-
-def _cell(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f})"
 
 
 def _draw(path: Path, name: str, one: Sweep) -> None:

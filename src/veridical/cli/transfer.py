@@ -10,7 +10,7 @@ import click
 
 from veridical.cli._extras import needs_extra
 from veridical.cli._options import data_option_help, format_option, rounds_option
-from veridical.cli._printing import print_encoded, print_table, to_stderr
+from veridical.cli._printing import compact, print_encoded, print_table, to_stderr
 from veridical.cli._training_options import training_options
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _row(name: str, what: str, cells: Cells) -> tuple[str, ...]:
 def _cell(cells: Cells, name: str) -> str:
     if name not in cells or not cells[name].n:
         return "-"
-    return f"{cells[name].value:.3f} ({cells[name].low:.3f}-{cells[name].high:.3f})"
+    return compact(cells[name])
 
 
 def _print_json(subject: str, data: str | None, table: Mapping[str, Transfer]) -> None:

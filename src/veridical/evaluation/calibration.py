@@ -35,19 +35,6 @@ _LEAST = float(np.finfo(np.float64).eps)
 _SURE: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 0.0), (0.0, 0.0))
 
 
-def fit_platt(
-    labels: Labels,
-    logits: Scores,
-    groups: Sequence[str],
-    *,
-    fitted_on: str,
-    data_sha256: str,
-    rounds: int = 500,
-) -> Calibration:
-    """`fit` by Platt's method."""
-    return fit("platt", labels, logits, groups, fitted_on=fitted_on, data_sha256=data_sha256, rounds=rounds)
-
-
 def fit(
     method: Method,
     labels: Labels,

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from veridical.evaluation.curves import errors_by_sureness
 from veridical.evaluation.intervals import bootstrap
 from veridical.evaluation.metrics import Labels, Metric, Scores
 from veridical.models.card import Estimate
@@ -24,12 +25,8 @@ def selective_risks(labels: Labels, scores: Scores) -> Scores:
     >>> selective_risks(np.array([1, 0, 0]), np.array([0.9, 0.8, 0.3])).round(2).tolist()
     [0.0, 0.5, 0.33]
     """
-    # Rounded, because 0.5 - 0.2 and 0.7 - 0.5 differ in the last bit.
-    sureness = np.round(np.abs(scores - 0.5), 12)
-    wrong = (scores >= 0.5) != (labels == 1)
-    _, ranks, sizes = np.unique(-sureness, return_inverse=True, return_counts=True)
-    share: Scores = np.bincount(ranks, weights=wrong) / sizes
-    risks: Scores = np.cumsum(np.repeat(share, sizes)) / np.arange(1, len(labels) + 1)
+    errors, sizes = errors_by_sureness(labels, scores)
+    risks: Scores = np.cumsum(np.repeat(errors / sizes, sizes)) / np.arange(1, len(labels) + 1)
     return risks
 
 

@@ -25,7 +25,7 @@ from veridical.detectors.mixture import MixtureRecipe
 from veridical.detectors.recipes import Recipe, read_recipe
 from veridical.errors import DataError
 from veridical.evaluation.benchmark import per_generator, per_source, summarise
-from veridical.evaluation.calibration import fit_platt
+from veridical.evaluation.calibration import fit
 from veridical.evaluation.folds import Places, grouped_folds
 from veridical.evaluation.metrics import Labels, Scores, auroc
 from veridical.evaluation.predictions import Prediction, as_arrays
@@ -144,7 +144,7 @@ def calibrated(
     the publishers (or generators) of the predictions: intervals draw whole ones.
     """
     labels, _, logits = as_arrays(predictions)
-    calibration = fit_platt(labels, logits, groups, fitted_on=data, data_sha256=data_sha256, rounds=rounds)
+    calibration = fit("platt", labels, logits, groups, fitted_on=data, data_sha256=data_sha256, rounds=rounds)
     thresholds = choose_thresholds(labels, logits, calibration)
     measured = Measurement(
         role="out_of_fold",
@@ -232,7 +232,7 @@ def _chosen(
 
 
 def _operating_point(labels: Labels, logits: Scores, groups: list[str]) -> tuple[Calibration, Thresholds]:
-    calibration = fit_platt(labels, logits, groups, fitted_on="", data_sha256="", rounds=_NESTED_ROUNDS)
+    calibration = fit("platt", labels, logits, groups, fitted_on="", data_sha256="", rounds=_NESTED_ROUNDS)
     return calibration, choose_thresholds(labels, logits, calibration)
 
 

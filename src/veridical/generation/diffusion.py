@@ -97,10 +97,7 @@ def find(name: str, models: Mapping[str, DiffusionModel]) -> DiffusionModel:
 
 
 class Diffusion:
-    """A diffusion model, loaded when it is first asked; `name` is its name or its folder's.
-
-    `rate` is the number of frames a second of one that makes videos.
-    """
+    """A diffusion model, loaded when it is first asked; `name` is its name or its folder's."""
 
     def __init__(self, model: DiffusionModel, device: str = "cpu") -> None:
         """Raises `MissingExtraError`, and `UsageError` for a device that is not there."""
@@ -108,7 +105,6 @@ class Diffusion:
         require_device(device)
         self.model = model
         self.name = model.name
-        self.rate = model.rate
         self._device = device
 
     def make(self, prompt: str, *, seed: int) -> npt.NDArray[np.uint8]:

@@ -6,7 +6,7 @@ AnimateDiff-Lightning, which was distilled for 4 steps without guidance, is give
 
 from __future__ import annotations
 
-from veridical.generation.diffusion import Diffusion, DiffusionModel, Motion, find
+from veridical.generation.diffusion import DiffusionModel, Motion
 
 MODELS = {
     model.name: model
@@ -52,11 +52,3 @@ MODELS = {
         ),
     )
 }
-
-
-def find_model(name: str, device: str = "cpu") -> Diffusion:
-    """The model of that name, or in that folder; loaded when it is first asked.
-
-    Raises `UnknownModelError`, `ModelError` for a folder without a pipeline, `MissingExtraError`.
-    """
-    return Diffusion(find(name, MODELS), device)

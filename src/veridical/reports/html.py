@@ -25,7 +25,7 @@ from veridical.explanation.words import (
 )
 from veridical.models.card import Measurement
 from veridical.models.metric import metric_kind
-from veridical.reports import About, Entry
+from veridical.reports import About, Entry, jinja
 from veridical.reports.escaping import visible
 from veridical.reports.summary import Summary
 from veridical.results import Report, Verdict
@@ -60,14 +60,7 @@ def render(entries: Iterable[Entry], about: About) -> Iterator[str]:
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("veridical.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = jinja.environment("veridical.reports")
     environment.globals.update(
         words=VERDICT_WORDS,
         alt_text=_alt_text,

@@ -17,6 +17,7 @@ import jinja2
 from veridical.explanation.words import metric_value
 from veridical.models.card import Card, Estimate, LicensedPart, Measurement, PixelInput
 from veridical.models.metric import METRIC_KINDS, metric_kind
+from veridical.reports import jinja
 from veridical.reports.aims import Costs, outcomes
 from veridical.reports.escaping import markdown_cell, visible
 
@@ -55,14 +56,8 @@ def render(
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("veridical.reports"),
-        autoescape=False,  # this is no HTML: `md`, `code` and `yaml` escape
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    # This is no HTML: `md`, `code` and `yaml` escape.
+    environment = jinja.environment("veridical.reports", autoescape=False)
     environment.filters.update(
         md=markdown_cell, visible=visible, link=_link, code=_code, yaml=_yaml, pixels=_pixels_in_words
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from veridical.data.sample import Sample
 from veridical.errors import DataError
 from veridical.results import Label
 
@@ -49,6 +50,21 @@ def labelled_files(root: Path, labels: Mapping[str, Label]) -> list[LabelledFile
             f"{root} has no file below a folder named {' or '.join(sorted(labels))}.", code="empty_split"
         )
     return found
+
+
+def real_and_fake(root: Path, *, source: str, generator: str) -> list[Sample]:
+    """The samples below folders named real and fake, in the order of their paths; fakes are of `generator`."""
+    return [
+        Sample(
+            path=file.path,
+            label=file.label,
+            generator=generator if file.label is Label.FAKE else "",
+            source=source,
+            group=source,
+            split=file.split,
+        )
+        for file in labelled_files(root, {"real": Label.REAL, "fake": Label.FAKE})
+    ]
 
 
 def _walk(root: Path) -> Iterator[Path]:

@@ -15,9 +15,8 @@ from pathlib import Path
 
 from veridical.data.sample import Sample
 from veridical.data.sources import _kaggle
-from veridical.data.sources._files import labelled_files
+from veridical.data.sources._files import real_and_fake
 from veridical.data.sources._info import SourceInfo
-from veridical.results import Label
 
 DATASET = "birdy654/cifake-real-and-ai-generated-synthetic-images"
 
@@ -33,17 +32,7 @@ INFO = SourceInfo(
 
 def read(data: str) -> list[Sample]:
     """Samples in the order of their paths."""
-    return [
-        Sample(
-            path=file.path,
-            label=file.label,
-            generator="stable-diffusion-1.4" if file.label is Label.FAKE else "",
-            source="cifake",
-            group="cifake",
-            split=file.split,
-        )
-        for file in labelled_files(Path(data), {"real": Label.REAL, "fake": Label.FAKE})
-    ]
+    return real_and_fake(Path(data), source="cifake", generator="stable-diffusion-1.4")
 
 
 def download(folder: Path, *, most_bytes: int, say: Callable[[str], None]) -> None:

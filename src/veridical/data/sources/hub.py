@@ -38,6 +38,7 @@ from veridical.errors import (
     UsageError,
     did_you_mean,
 )
+from veridical.files import replace_file
 from veridical.models.snapshots import cache_folder, parse_repository
 from veridical.results import Label
 
@@ -277,7 +278,4 @@ def _read_record(folder: Path) -> _Record | None:
 
 
 def _write_record(folder: Path, record: _Record) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{_RECORD}.partial"
-    partial.write_text(json.dumps(asdict(record), indent=2))
-    partial.replace(folder / _RECORD)
+    replace_file(folder / _RECORD, json.dumps(asdict(record), indent=2).encode())

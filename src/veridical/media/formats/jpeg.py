@@ -11,9 +11,9 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from veridical.errors import MediaError
-from veridical.media.formats._colour import array_to_rgb
-from veridical.media.formats._metadata import PARTIAL, Metadata, is_sound_ifd
-from veridical.media.formats._pixels import Decoded, check_size, turn_upright
+from veridical.media.formats._colour import decoded_from
+from veridical.media.formats._metadata import Metadata, is_sound_ifd
+from veridical.media.formats._pixels import Decoded, check_size
 from veridical.media.limits import Limits
 
 # The last fill byte of a marker and its code; not a stuffed 0xFF in the data of a scan, not a restart marker.
@@ -67,9 +67,7 @@ def _decode_exact(data: bytes, structure: _Structure) -> Decoded | None:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "GRAY" if structure.components == 1 else "RGB")
     except ValueError:
         return None
-    metadata = structure.metadata
-    rgb = turn_upright(array_to_rgb(pixels, metadata), metadata.orientation)
-    return Decoded((rgb,), warnings=(PARTIAL,) if metadata.partial else ())
+    return decoded_from(pixels, structure.metadata)
 
 
 def _read_structure(data: bytes, limits: Limits) -> _Structure:

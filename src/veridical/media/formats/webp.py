@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import imagecodecs
 
-from veridical.media.formats._colour import array_to_rgb
-from veridical.media.formats._metadata import PARTIAL, Metadata
-from veridical.media.formats._pixels import Decoded, check_size, turn_upright
+from veridical.media.formats._colour import decoded_from
+from veridical.media.formats._metadata import Metadata
+from veridical.media.formats._pixels import Decoded, check_size
 from veridical.media.limits import Limits
 
 
@@ -46,9 +46,7 @@ def _decode_exact(data: bytes, structure: _Structure) -> Decoded | None:
         pixels = imagecodecs.webp_decode(data)
     except (RuntimeError, ValueError):
         return None
-    metadata = structure.metadata
-    rgb = turn_upright(array_to_rgb(pixels, metadata), metadata.orientation)
-    return Decoded((rgb,), warnings=(PARTIAL,) if metadata.partial else ())
+    return decoded_from(pixels, structure.metadata)
 
 
 def _read_structure(data: bytes, limits: Limits) -> _Structure:

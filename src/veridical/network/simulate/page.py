@@ -7,6 +7,7 @@ import jinja2
 from veridical import __version__
 from veridical.network.simulate import figures
 from veridical.network.simulate.market import USUAL_REVEAL_PERIOD, Simulation
+from veridical.reports import jinja
 
 
 def render(simulation: Simulation) -> str:
@@ -31,12 +32,4 @@ def _paying(simulation: Simulation) -> list[str]:
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("veridical.network.simulate"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("simulation.html.j2")
+    return jinja.environment("veridical.network.simulate").get_template("simulation.html.j2")

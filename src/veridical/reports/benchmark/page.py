@@ -15,6 +15,7 @@ from matplotlib.colors import to_hex
 
 from veridical import __version__
 from veridical.models.card import Estimate
+from veridical.reports import jinja
 from veridical.reports.benchmark import figures
 from veridical.reports.benchmark.measured import Measured, Results
 from veridical.reports.benchmark.outcomes import Picture, look_at, outcomes
@@ -85,14 +86,7 @@ def _portrait(results: Results, measured: Measured) -> Portrait:
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("veridical.reports.benchmark"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = jinja.environment("veridical.reports.benchmark")
     environment.globals.update(heat=_heat, verdict=lambda picture: _VERDICTS[picture.prediction.verdict])
     environment.filters.update(visible=visible, parts=estimate_parts)
     environment.tests.update(estimate=lambda cell: isinstance(cell, Estimate))
