@@ -131,7 +131,7 @@ def summarise(predictions: Sequence[Prediction], *, rounds: int = 1000, by_group
     values = {name: measured(name, labels, scores, logits) for name in METRICS}
     defined = {name: value for name, value in values.items() if not math.isnan(value)}
     rates = _rates(predictions, labels, scores)
-    inside = _publishers_of_both(predictions, labels)
+    inside = publishers_of_both([row.group for row in predictions], labels)
     if inside:
         defined["within"] = within(labels, logits, inside)
     has_both = 0 < labels.sum() < len(labels)
@@ -344,9 +344,9 @@ def within(labels: Labels, logits: Scores, publishers: Sequence[Indices]) -> flo
     return float(np.mean([METRICS["auroc"](labels[own], logits[own]) for own in publishers]))
 
 
-def _publishers_of_both(predictions: Sequence[Prediction], labels: Labels) -> list[Indices]:
+def publishers_of_both(publishers: Sequence[str], labels: Labels) -> list[Indices]:
     """The places of each publisher's samples, of publishers with enough of both classes."""
-    groups = np.array([row.group for row in predictions])
+    groups = np.array(publishers)
     every = [np.flatnonzero(groups == name) for name in sorted(set(groups.tolist()) - {""})]
     return [own for own in every if np.bincount(labels[own], minlength=2).min() >= LEAST_WITHIN]
 
