@@ -86,7 +86,7 @@ def _decode_exact(structure: _Structure) -> Decoded | None:
     pixels = to_8_bit(samples) if samples.dtype == np.uint16 else samples
     metadata = structure.metadata
     rgb = turn_upright(array_to_rgb(pixels, metadata), metadata.orientation)
-    return Decoded((rgb,), warnings=(PARTIAL,) if metadata.partial else ())
+    return Decoded((rgb,), warnings=(PARTIAL,) if metadata.partial else (), metadata=metadata.blocks)
 
 
 def _decode_rest(data: bytes, structure: _Structure, limits: Limits) -> Decoded:

@@ -48,7 +48,7 @@ def _decode_exact(data: bytes, structure: _Structure) -> Decoded | None:
         return None
     metadata = structure.metadata
     rgb = turn_upright(array_to_rgb(pixels, metadata), metadata.orientation)
-    return Decoded((rgb,), warnings=(PARTIAL,) if metadata.partial else ())
+    return Decoded((rgb,), warnings=(PARTIAL,) if metadata.partial else (), metadata=metadata.blocks)
 
 
 def _read_structure(data: bytes, limits: Limits) -> _Structure:
