@@ -19,11 +19,14 @@ from veridical.results import Score, Thresholds, Verdict
 VIEWS_DISAGREE = "views_disagree"
 # The decoder's warning of a picture that breaks off; what a detector says of the rest was never measured.
 TRUNCATED = "truncated"
+# Its warning of pixels that are not what they were: a zeroed block, flipped bits, missing scans.
+DAMAGED = "damaged"
 
 # The verdicts that each code withholds; other codes are warnings and nothing more.
 WITHHOLDS: Mapping[str, Collection[Verdict]] = {
     VIEWS_DISAGREE: (Verdict.AI, Verdict.REAL),
     TRUNCATED: (Verdict.AI, Verdict.REAL),
+    DAMAGED: (Verdict.AI, Verdict.REAL),
     **{gate.code: gate.withholds for gate in GATES.values()},
 }
 

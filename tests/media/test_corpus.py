@@ -23,6 +23,8 @@ WARNINGS = {
 # The manifest labels these by family, but nothing in them is damaged: a valid eXIf chunk, honoured; a JFIF
 # header and a comment. They are scored, and a warning would be untrue.
 SOUND_AFTER_ALL = {"metadata/F-exif-chunk-early.png", "metadata/weird_normalize_error.jpg"}
+# The manifest was written when every JPEG without its end marker was refused. Its pixels are whole.
+JUDGED_SINCE = {"truncated/cut_last2.jpg": "no_end_marker"}
 
 
 def read_manifest() -> list[dict[str, str]]:
@@ -43,7 +45,9 @@ VIDEOS = [row for row in ROWS if row["file"].startswith("video/")]
 @pytest.mark.parametrize("row", PICTURES, ids=[row["file"] for row in PICTURES])
 def test_a_picture_gives_what_the_manifest_expects(row: dict[str, str]) -> None:
     path = CORPUS / row["file"]
-    if row["expected"] == "scored":
+    if row["file"] in JUDGED_SINCE:
+        assert open_media(path).warnings == (JUDGED_SINCE[row["file"]],)
+    elif row["expected"] == "scored":
         image = open_media(path)
         assert image.pixels.shape == (image.height, image.width, 3)
         assert image.sha256 == row["sha256"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -14,6 +15,8 @@ from PIL import Image as Pil
 
 from veridical.errors import MediaError
 from veridical.media import open_media
+from veridical.results import Verdict
+from veridical.verdict import WITHHOLDS
 
 CODES = {
     "empty_file", "unsupported_format", "malformed", "truncated", "too_large", "too_small", "body_too_large",
@@ -82,10 +85,78 @@ def test_noise_after_a_magic_number_raises_media_errors_only(magic: bytes, noise
     check(magic + noise)
 
 
-def test_a_jpeg_without_its_last_two_bytes_is_truncated() -> None:
+def test_a_jpeg_without_its_last_bytes_is_truncated() -> None:
     with pytest.raises(MediaError) as caught:
-        open_media(small_file("JPEG")[:-2])
+        open_media(small_file("JPEG")[:-3])
     assert caught.value.code == "truncated"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "CMYK"])
+def test_a_jpeg_without_its_end_marker_alone_is_whole(kind: str) -> None:
+    data = small_file(kind)
+    image = open_media(data[:-2])
+    assert image.warnings == ("no_end_marker",)
+    assert np.array_equal(image.pixels, open_media(data).pixels)
+
+
+def jpeg(mode: str = "RGB", **options: Any) -> bytes:
+    pixels = np.random.default_rng(1).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Pil.fromarray(pixels).convert(mode).save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "grey": {"mode": "L"},
+    "cmyk": {"mode": "CMYK"},
+    "progressive": {"progressive": True},
+    "restarts": {"restart_marker_rows": 1},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_jpeg_cut_and_closed_with_an_end_marker_is_damaged(kind: str, share: float) -> None:
+    data = jpeg(**KINDS[kind])
+    image = open_media(data[: int(share * len(data))] + b"\xff\xd9")
+    assert image.warnings == ("damaged",)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_zeroed_block_in_a_jpeg_is_damage(kind: str) -> None:
+    data = bytearray(jpeg(**KINDS[kind]))
+    middle = len(data) // 2
+    data[middle : middle + 512] = bytes(512)
+    try:
+        assert open_media(bytes(data)).warnings == ("damaged",)
+    except MediaError as error:
+        assert error.code in ("truncated", "malformed")  # noqa: PT017 - either answer is right
+
+
+def test_a_progressive_jpeg_whose_last_scans_are_missing_is_damaged() -> None:
+    data = jpeg(progressive=True)
+    scans = [at for at in range(len(data) - 1) if data[at : at + 2] == b"\xff\xda"]
+    assert open_media(data[: scans[-1]] + b"\xff\xd9").warnings == ("damaged",)
+
+
+@pytest.mark.parametrize("padding", [b"\x00", b"\xff\xff", bytes(16)])
+def test_padding_before_the_end_marker_is_no_damage(padding: bytes) -> None:
+    data = jpeg()
+    image = open_media(data[:-2] + padding + data[-2:])
+    assert image.warnings == ()
+    assert np.array_equal(image.pixels, open_media(data).pixels)
+
+
+def test_damage_withholds_the_verdict_and_a_missing_end_marker_does_not() -> None:
+    assert set(WITHHOLDS["damaged"]) == {Verdict.AI, Verdict.REAL}
+    assert "no_end_marker" not in WITHHOLDS
+
+
+def test_a_cmyk_jpeg_equals_pillow() -> None:
+    data = jpeg("CMYK", quality=90)
+    with Pil.open(io.BytesIO(data)) as image:
+        assert np.array_equal(open_media(data).pixels, np.asarray(image.convert("RGB")))
 
 
 @pytest.mark.parametrize("at", [0, 1, 3, 6])

@@ -20,6 +20,8 @@ WARNING_WORDS = {
     "frames_limited": "Only some frames of the animation were judged.",
     "metadata_partial": "Some of the file's metadata could not be read.",
     "truncated": "The file breaks off: grey or black stands for what is missing.",
+    "damaged": "The file is damaged: part of the picture is not what it was.",
+    "no_end_marker": "The mark of the file's end is missing; the picture is whole.",
     "trailing_data": "The file holds data after the end of the picture.",
     "small_picture": "The picture is smaller than what the detector was made for.",
     "flat_picture": "There is almost no texture in the picture.",
@@ -37,6 +39,7 @@ GATE_WORDS = {
     "heavy_compression": "The picture was once compressed so strongly that traces of AI, had there been any, "
     "would be gone.",
     "truncated": "The file breaks off, and on half pictures the detector was never measured.",
+    "damaged": "The file is damaged, and on broken pictures the detector was never measured.",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
@@ -34,18 +35,20 @@ def load(options: Options) -> None:
     ImageFile.LOAD_TRUNCATED_IMAGES = options["allow_truncated"]
 
 
-def run(data: bytes, options: Options) -> tuple[dict[str, object], Sequence[NDArray[np.uint8]]]:
+def run(data: bytes, options: Options) -> tuple[dict[str, object], Sequence[NDArray[np.uint8] | bytes]]:
     """The frames, and a header that says what they are; or a header with the error."""
     try:
         decoded = decode(data, options["format"], Limits(**options["limits"]))
     except MediaError as error:
         return {"error": error.code, "message": error.message, "hint": error.hint}, ()
     frames = [np.ascontiguousarray(frame) for frame in decoded.frames]
+    blocks = asdict(decoded.metadata)
     warnings = (*decoded.warnings, "truncated") if options["allow_truncated"] else decoded.warnings
     header: dict[str, object] = {
         "shapes": [frame.shape[:2] for frame in frames],
         "frame_indices": decoded.frame_indices,
         "frame_count": decoded.frame_count,
         "warnings": warnings,
+        "metadata": {name: None if block is None else len(block) for name, block in blocks.items()},
     }
-    return header, frames
+    return header, [*frames, *(block for block in blocks.values() if block is not None)]

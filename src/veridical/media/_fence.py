@@ -31,7 +31,7 @@ def main() -> None:
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     out = sys.stdout.buffer
-    out.write(json.dumps(header | {"bytes": sum(part.nbytes for part in parts)}).encode() + b"\n")
+    out.write(json.dumps(header | {"bytes": sum(memoryview(part).nbytes for part in parts)}).encode() + b"\n")
     for part in parts:
         out.write(part)
     out.flush()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from veridical.errors import MediaError, MissingExtraError
 from veridical.media.decoding import decode
+from veridical.media.formats._metadata import MetadataBlocks
 from veridical.media.formats._pixels import Decoded, check_size
 from veridical.media.limits import DEFAULT_LIMITS, Limits
 from veridical.media.sniff import describe, refused_size, sniff
@@ -36,7 +37,9 @@ class Image:
     in the file (from 0), of `frame_count` in all. `sha256` is that of the file's bytes. `warnings` are codes:
     `frames_limited` (the file holds more frames or pages than are kept), `metadata_partial` (some metadata
     could not be read and has no part in the pixels), `trailing_data` (bytes follow the picture),
-    `truncated` (the rest of the picture is missing; only with `allow_truncated`).
+    `truncated` (the rest of the picture is missing; only with `allow_truncated`), `damaged` (the decoder met
+    data that make no sense, and part of the pixels is not what it was), `no_end_marker` (the picture is whole,
+    and only the mark of its end is missing). `metadata` are the blocks of the file as it holds them.
     """
 
     frames: tuple[Pixels, ...]
@@ -45,6 +48,7 @@ class Image:
     frame_count: int
     sha256: str
     warnings: tuple[str, ...] = ()
+    metadata: MetadataBlocks = MetadataBlocks()
 
     @classmethod
     def of(cls, *frames: Pixels, sha256: str = "") -> Image:
@@ -96,6 +100,7 @@ def open_media(
         frame_count=decoded.frame_count,
         sha256=hashlib.sha256(data).hexdigest(),
         warnings=decoded.warnings,
+        metadata=decoded.metadata,
     )
 
 

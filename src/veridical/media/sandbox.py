@@ -30,6 +30,7 @@ from veridical.media._fence import OUT_OF_MEMORY
 from veridical.media.limits import Limits
 
 if TYPE_CHECKING:
+    from veridical.media.formats._metadata import MetadataBlocks
     from veridical.media.formats._pixels import Decoded
 
 _BOOT = """
@@ -120,7 +121,8 @@ def _read_reply(stream: IO[bytes], limits: Limits) -> Reply | None:
         size = header["bytes"]
     except (ValueError, KeyError, TypeError):
         return None
-    if not isinstance(size, int) or not 0 <= size <= 3 * limits.max_pixels:
+    most = 3 * limits.max_pixels + 2 * limits.max_text_bytes + limits.max_icc_bytes
+    if not isinstance(size, int) or not 0 <= size <= most:
         return None
     body = bytearray(size)
     view, filled = memoryview(body), 0
@@ -170,7 +172,26 @@ def _read_frames(reply: Reply, limits: Limits) -> Decoded:
         size = int(height) * int(width) * 3
         frames.append(pixels[:size].reshape(int(height), int(width), 3))
         pixels = pixels[size:]
-    return Decoded(tuple(frames), tuple(int(i) for i in indices), count, tuple(str(w) for w in warnings))
+    return Decoded(
+        tuple(frames),
+        tuple(int(i) for i in indices),
+        count,
+        tuple(str(w) for w in warnings),
+        _read_blocks(header["metadata"], pixels.tobytes()),
+    )
+
+
+def _read_blocks(sizes: object, data: bytes) -> MetadataBlocks:
+    """The blocks that follow the frames, in the order of the fields; `sizes` are their lengths by name."""
+    from veridical.media.formats._metadata import MetadataBlocks
+
+    if not isinstance(sizes, dict):
+        raise TypeError("an object expected")
+    blocks: dict[str, bytes] = {}
+    for name in ("exif", "xmp", "icc"):
+        if (size := sizes[name]) is not None:
+            blocks[name], data = data[: int(size)], data[int(size) :]
+    return MetadataBlocks(**blocks)
 
 
 def _import_path() -> list[str]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veridical.media.formats._icc import is_srgb, make_transform, profile_mode
-from veridical.media.formats._metadata import PARTIAL, Metadata
-from veridical.media.formats._pixels import Decoded, as_rgb, bands, over_grey, to_8_bit, turn_upright
+from veridical.media.formats._metadata import Metadata
+from veridical.media.formats._pixels import as_rgb, bands, over_grey, to_8_bit
 
 if TYPE_CHECKING:
     from PIL import Image, ImageCms
@@ -32,12 +32,6 @@ def array_to_rgb(pixels: NDArray[np.uint8], metadata: Metadata) -> NDArray[np.ui
     from PIL import Image
 
     return image_to_rgb(Image.fromarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels), metadata)
-
-
-def decoded_from(pixels: NDArray[np.uint8], metadata: Metadata) -> Decoded:
-    """A picture of one frame from the pixels of a decoder (see `array_to_rgb`), turned upright."""
-    rgb = turn_upright(array_to_rgb(pixels, metadata), metadata.orientation)
-    return Decoded((rgb,), warnings=(PARTIAL,) if metadata.partial else ())
 
 
 def image_to_rgb(image: Image.Image, metadata: Metadata, maximum: int = 65535) -> NDArray[np.uint8]:

@@ -56,7 +56,11 @@ def decode_with_pillow(
         frames += _later_frames(image, wanted[1:], metadata)
     notes = (metadata.partial, PARTIAL), (len(frames) < frame_count, LIMITED)
     return Decoded(
-        tuple(frames), wanted[: len(frames)], frame_count, tuple(note for applies, note in notes if applies)
+        tuple(frames),
+        wanted[: len(frames)],
+        frame_count,
+        tuple(note for applies, note in notes if applies),
+        metadata.blocks,
     )
 
 
@@ -77,12 +81,17 @@ def explain(error: Exception, *, damaged: str = "unsupported_format") -> MediaEr
     if isinstance(error, MemoryError):
         return MediaError("Decoding needs more memory than is allowed.", code="decode_oom")
     if isinstance(error, EOFError | struct.error) or "truncated" in str(error).lower():
-        return MediaError(
-            "The file ends in the middle of the picture.",
-            code="truncated",
-            hint="Copy or download the file again, or use --allow-truncated to judge what is there.",
-        )
+        return cut_short()
     return MediaError(f"The file is damaged: {error}", code="malformed")
+
+
+def cut_short() -> MediaError:
+    """The error of a file of which the end is missing."""
+    return MediaError(
+        "The file ends in the middle of the picture.",
+        code="truncated",
+        hint="Copy or download the file again, or use --allow-truncated to judge what is there.",
+    )
 
 
 @contextmanager

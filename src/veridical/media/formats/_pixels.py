@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veridical.errors import MediaError
+from veridical.media.formats._metadata import MetadataBlocks
 from veridical.media.limits import Limits
 
 GREY = 128
@@ -23,6 +24,7 @@ class Decoded:
     frame_indices: tuple[int, ...] = (0,)
     frame_count: int = 1
     warnings: tuple[str, ...] = ()
+    metadata: MetadataBlocks = MetadataBlocks()
 
 
 def check_size(width: int, height: int, limits: Limits) -> None:

@@ -23,6 +23,8 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     width, height = picture.size
     check_size(width, height, limits)
     metadata = Metadata()
+    metadata.read_exif_apart(picture.info.get("exif") or b"", limits)
+    metadata.read_xmp(picture.info.get("xmp") or b"", limits)
     metadata.read_icc(picture.info.get("icc_profile") or b"", limits)
     # A copy: pi-heif's memory is freed with its picture, though numpy still points to it.
     samples = np.array(picture)[:, :width]
@@ -30,4 +32,5 @@ def decode(data: bytes, limits: Limits) -> Decoded:
         samples = to_8_bit(samples, 2 ** picture.info.get("bit_depth", 16) - 1)
     notes = (metadata.partial, PARTIAL), (len(heif) > 1, "frames_limited")
     pixels = array_to_rgb(samples, metadata)
-    return Decoded((pixels,), (0,), len(heif), tuple(note for applies, note in notes if applies))
+    warnings = tuple(note for applies, note in notes if applies)
+    return Decoded((pixels,), (0,), len(heif), warnings, metadata.blocks)

@@ -14,9 +14,9 @@ import imagecodecs
 import numpy as np
 
 from veridical.errors import MediaError
-from veridical.media.formats._colour import decoded_from
-from veridical.media.formats._metadata import Metadata
-from veridical.media.formats._pixels import Decoded, check_size, to_8_bit
+from veridical.media.formats._colour import array_to_rgb
+from veridical.media.formats._metadata import PARTIAL, Metadata
+from veridical.media.formats._pixels import Decoded, check_size, to_8_bit, turn_upright
 from veridical.media.limits import Limits
 from veridical.media.sniff import PNG_SIGNATURE
 
@@ -29,7 +29,7 @@ _MAX_CHUNKS = 100_000
 
 @dataclass
 class _Structure:
-    """The content of the chunks."""
+    """The chunks of a PNG."""
 
     width: int = 0
     height: int = 0
@@ -84,7 +84,9 @@ def _decode_exact(structure: _Structure) -> Decoded | None:
     except (RuntimeError, ValueError):
         return None
     pixels = to_8_bit(samples) if samples.dtype == np.uint16 else samples
-    return decoded_from(pixels, structure.metadata)
+    metadata = structure.metadata
+    rgb = turn_upright(array_to_rgb(pixels, metadata), metadata.orientation)
+    return Decoded((rgb,), warnings=(PARTIAL,) if metadata.partial else (), metadata=metadata.blocks)
 
 
 def _decode_rest(data: bytes, structure: _Structure, limits: Limits) -> Decoded:

@@ -22,10 +22,12 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     with quiet():
         image = open_picture(data, "TIFF", limits)
         assert isinstance(image, TiffImagePlugin.TiffImageFile)
+        metadata.read_xmp(image.info.get("xmp") or b"", limits)
         metadata.read_icc(image.info.get("icc_profile") or b"", limits)
         bits = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))[0]
         pages = image.n_frames
         image.seek(0)
         pixels = image_to_rgb(image, metadata, maximum=2**bits - 1 if 8 < bits < 16 else 65535)
     notes = (metadata.partial, PARTIAL), (pages > 1, LIMITED)
-    return Decoded((pixels,), (0,), pages, tuple(note for applies, note in notes if applies))
+    warnings = tuple(note for applies, note in notes if applies)
+    return Decoded((pixels,), (0,), pages, warnings, metadata.blocks)

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 
 import imagecodecs
 
-from veridical.media.formats._colour import decoded_from
-from veridical.media.formats._metadata import Metadata
-from veridical.media.formats._pixels import Decoded, check_size
+from veridical.media.formats._colour import array_to_rgb
+from veridical.media.formats._metadata import PARTIAL, Metadata
+from veridical.media.formats._pixels import Decoded, check_size, turn_upright
 from veridical.media.limits import Limits
 
 
 @dataclass
 class _Structure:
-    """The content of the chunks; a size of 0 is unknown."""
+    """The chunks of a WebP; a size of 0 is unknown."""
 
     width: int = 0
     height: int = 0
@@ -46,7 +46,9 @@ def _decode_exact(data: bytes, structure: _Structure) -> Decoded | None:
         pixels = imagecodecs.webp_decode(data)
     except (RuntimeError, ValueError):
         return None
-    return decoded_from(pixels, structure.metadata)
+    metadata = structure.metadata
+    rgb = turn_upright(array_to_rgb(pixels, metadata), metadata.orientation)
+    return Decoded((rgb,), warnings=(PARTIAL,) if metadata.partial else (), metadata=metadata.blocks)
 
 
 def _read_structure(data: bytes, limits: Limits) -> _Structure:
