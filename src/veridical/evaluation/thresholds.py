@@ -22,8 +22,9 @@ MOST_FAKES_CALLED_REAL = 0.10
 # Of a source with fewer reals nothing is promised, however high the rate that is allowed.
 LEAST_IN_STRATUM = 100
 
-# The worst publisher decides, if it has so many pictures: of fewer, one wrong verdict would be too many.
+# The worst publisher decides, if it has so many pictures: of fewer, two wrong verdicts would be too many.
 LEAST_OF_PUBLISHER = 30
+MOST_OF_PUBLISHER = 0.10
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def choose_thresholds(
     The error rate: `ai` is the lowest probability at which the Wilson upper bound of the share of reals at or
     above it is at most `reals_called_ai`; `real` the highest at which that of the fakes at or below it is at
     most `fakes_called_real`. With `publishers`, one for each sample, no publisher of enough pictures may show
-    more than that either: fakes made to be taken for photographs are few, and drown among art, as close-up
+    more than `MOST_OF_PUBLISHER` (or than the limit, if that is higher): fakes made to be taken for photographs are few, and drown among art, as close-up
     faces do among the reals. And the publishers must agree: at a threshold, the calibration's own interval lies
     on the verdict's side of one half.
 
@@ -121,7 +122,7 @@ def _lowest_accepted(
     """The lowest candidate that few enough of all `wrong` and of each group reach, and some of `right`."""
     for candidate in np.unique(candidates):
         if wilson(int((wrong >= candidate).sum()), len(wrong)).high <= limit and all(
-            (own >= candidate).mean() <= limit for own in groups
+            (own >= candidate).mean() <= max(limit, MOST_OF_PUBLISHER) for own in groups
         ):
             return float(candidate) if (right >= candidate).any() else None
     return None
