@@ -52,9 +52,9 @@ def choose_thresholds(
     The error rate: `ai` is the lowest probability at which the Wilson upper bound of the share of reals at or
     above it is at most `reals_called_ai`; `real` the highest at which that of the fakes at or below it is at
     most `fakes_called_real`. With `publishers`, one for each sample, no publisher of enough pictures may show
-    more than `MOST_OF_PUBLISHER` (or than the limit, if that is higher): fakes made to be taken for photographs are few, and drown among art, as close-up
-    faces do among the reals. And the publishers must agree: at a threshold, the calibration's own interval lies
-    on the verdict's side of one half.
+    more than `MOST_OF_PUBLISHER` (or than the limit, if that is higher): fakes made to be taken for photographs
+    are few, and drown among art, as close-up faces do among the reals. And the publishers must agree: at a
+    threshold, the calibration's own interval lies on the verdict's side of one half.
 
     Either is `None` if no probability qualifies, or if nothing of its own class would get the verdict. Where
     both leave room for one another, the two meet at the point of that room nearest 0.5.

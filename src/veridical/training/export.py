@@ -75,7 +75,8 @@ def read_splits(data: str, folder: Path) -> Splits:
     """The splits train, val and test of a data set, for the bundle that will be in `folder`."""
     train, val, test = (read_samples(data, split) for split in ("train", "val", "test"))
     bundle = folder.name if folder.resolve().parent == SHIPPED else folder
-    command = f"veridical predict {bundle} --data {data} --split test -o p.csv && veridical bench p.csv"
+    words = ["veridical", "predict", str(bundle), "--data", data, "--split", "test", "-o", "p.csv"]
+    command = f"{shlex.join(words)} && veridical bench p.csv"
     return Splits(name=data, train=train, val=val, test=test, command=command)
 
 
