@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from veridical.errors import MediaError, MissingExtraError
 from veridical.media.decoding import decode
-from veridical.media.formats._metadata import MetadataBlocks
-from veridical.media.formats._pixels import Decoded, check_size
+from veridical.media.formats._pixels import Decoded, MetadataBlocks, check_size
 from veridical.media.limits import DEFAULT_LIMITS, Limits
 from veridical.media.sniff import describe, refused_size, sniff
 from veridical.media.sources import check_file_size, read_file

@@ -30,8 +30,7 @@ from veridical.media._fence import OUT_OF_MEMORY
 from veridical.media.limits import Limits
 
 if TYPE_CHECKING:
-    from veridical.media.formats._metadata import MetadataBlocks
-    from veridical.media.formats._pixels import Decoded
+    from veridical.media.formats._pixels import Decoded, MetadataBlocks
 
 _BOOT = """
 import json, sys
@@ -183,7 +182,7 @@ def _read_frames(reply: Reply, limits: Limits) -> Decoded:
 
 def _read_blocks(sizes: object, data: bytes) -> MetadataBlocks:
     """The blocks that follow the frames, in the order of the fields; `sizes` are their lengths by name."""
-    from veridical.media.formats._metadata import MetadataBlocks
+    from veridical.media.formats._pixels import MetadataBlocks
 
     if not isinstance(sizes, dict):
         raise TypeError("an object expected")

@@ -10,6 +10,8 @@ import re
 import struct
 from dataclasses import dataclass
 
+from veridical.media.formats._pixels import MetadataBlocks
+from veridical.media.formats._spaces import Space
 from veridical.media.limits import Limits
 
 PARTIAL = "metadata_partial"
@@ -23,27 +25,18 @@ _POINTERS = {0x8769, 0x8825, 0xA005}
 _ENTITY = re.compile(rb"<!\s*(DOCTYPE|ENTITY)", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class MetadataBlocks:
-    """The metadata of a file as it holds them, byte for byte; `None` where there are none.
-
-    `exif` begins with its TIFF header, `xmp` is the packet, `icc` the profile. Of several the first; what is
-    larger than the limits, or in no way what it claims to be, is not kept.
-    """
-
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    icc: bytes | None = None
-
-
 @dataclass
 class Metadata:
-    """Orientation (1-8), the blocks, and whether some metadata could not be read."""
+    """Orientation (1-8), the blocks, and whether some metadata could not be read.
+
+    `space` is what the file states in numbers where that counts for more than a profile, or there is none.
+    """
 
     orientation: int = 1
     exif: bytes | None = None
     xmp: bytes | None = None
     icc: bytes | None = None
+    space: Space | None = None
     partial: bool = False
 
     @property

@@ -9,11 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veridical.errors import MediaError
-from veridical.media.formats._metadata import MetadataBlocks
 from veridical.media.limits import Limits
 
 GREY = 128
 BAND_ROWS = 256
+
+
+@dataclass(frozen=True)
+class MetadataBlocks:
+    """The metadata of a file as it holds them, byte for byte; `None` where there are none.
+
+    `exif` begins with its TIFF header, `xmp` is the packet, `icc` the profile. Of several the first; what is
+    larger than the limits, or in no way what it claims to be, is not kept.
+    """
+
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    icc: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +73,10 @@ def bands(height: int) -> Iterator[slice]:
         yield slice(top, min(top + BAND_ROWS, height))
 
 
-def to_8_bit(samples: NDArray[np.uint16], maximum: int = 65535) -> NDArray[np.uint8]:
-    """Integers in [0, maximum] as uint8, rounded to the nearest level."""
+def to_8_bit(samples: NDArray[np.uint8] | NDArray[np.uint16], maximum: int = 65535) -> NDArray[np.uint8]:
+    """Integers in [0, maximum] as uint8, rounded to the nearest level; those of 8 bits as they are."""
+    if samples.dtype == np.uint8 and maximum == 255:
+        return samples.astype(np.uint8, copy=False)
     out = np.empty(samples.shape, np.uint8)
     for rows in bands(len(samples)):
         wide = samples[rows].astype(np.uint32)
@@ -79,16 +93,34 @@ def over_grey(colour: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np
     return out
 
 
+def unmultiply(
+    samples: NDArray[np.uint8] | NDArray[np.uint16], maximum: int
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Colours as they were before alpha, the last channel, was multiplied into them; 0 where alpha is 0."""
+    out = samples.copy()
+    for rows in bands(len(samples)):
+        alpha = samples[rows, :, -1:].astype(np.float32)
+        colour = samples[rows, :, :-1] * (maximum / np.maximum(alpha, 1))
+        out[rows, :, :-1] = np.rint(np.minimum(colour, maximum)) * (alpha > 0)
+    return out
+
+
 def as_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w) grey, (h, w, 2) grey and alpha, (h, w, 3) or (h, w, 4) as (h, w, 3)."""
+    """(h, w) grey, (h, w, 2) grey and alpha, (h, w, 3) or (h, w, 4) as (h, w, 3); see `is_seen`."""
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if channels == 3:
         return pixels
     if channels == 1:
         return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
-    if channels == 2:
-        return over_grey(np.broadcast_to(pixels[:, :, :1], (*pixels.shape[:2], 3)), pixels[:, :, 1])
-    return over_grey(pixels[:, :, :3], pixels[:, :, 3])
+    colour, alpha = pixels[:, :, :-1], pixels[:, :, -1]
+    if not is_seen(alpha):
+        return as_rgb(colour)
+    return over_grey(np.broadcast_to(colour, (*pixels.shape[:2], 3)), alpha)
+
+
+def is_seen(alpha: NDArray[np.unsignedinteger]) -> bool:
+    """Whether alpha shows anything: where it is 0 at every pixel, its writer had none, and colours count."""
+    return bool(alpha.any())
 
 
 def turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -6,9 +6,10 @@ import numpy as np
 import pi_heif
 
 from veridical.errors import MediaError
+from veridical.media.formats._bmff import primary_space
 from veridical.media.formats._colour import array_to_rgb
 from veridical.media.formats._metadata import PARTIAL, Metadata
-from veridical.media.formats._pixels import Decoded, check_size, to_8_bit
+from veridical.media.formats._pixels import Decoded, check_size
 from veridical.media.limits import Limits
 
 
@@ -26,11 +27,12 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     metadata.read_exif_apart(picture.info.get("exif") or b"", limits)
     metadata.read_xmp(picture.info.get("xmp") or b"", limits)
     metadata.read_icc(picture.info.get("icc_profile") or b"", limits)
+    if metadata.icc is None:
+        metadata.space = primary_space(data)
     # A copy: pi-heif's memory is freed with its picture, though numpy still points to it.
     samples = np.array(picture)[:, :width]
-    if samples.dtype == np.uint16:
-        samples = to_8_bit(samples, 2 ** picture.info.get("bit_depth", 16) - 1)
+    maximum = 2 ** picture.info.get("bit_depth", 16) - 1 if samples.dtype == np.uint16 else 255
     notes = (metadata.partial, PARTIAL), (len(heif) > 1, "frames_limited")
-    pixels = array_to_rgb(samples, metadata)
+    pixels = array_to_rgb(samples, metadata, maximum)
     warnings = tuple(note for applies, note in notes if applies)
     return Decoded((pixels,), (0,), len(heif), warnings, metadata.blocks)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from veridical.errors import MediaError
 from veridical.media.formats._colour import array_to_rgb
 from veridical.media.formats._metadata import PARTIAL, Metadata, is_sound_ifd
-from veridical.media.formats._pixels import Decoded, check_size, to_8_bit, turn_upright
+from veridical.media.formats._pixels import Decoded, check_size, turn_upright
 from veridical.media.limits import Limits
 
 # The last fill byte of a marker and its code; not a stuffed 0xFF in the data of a scan, not a restart marker.
@@ -182,7 +182,7 @@ def _decode_12_bits(data: bytes, structure: _Structure) -> NDArray[np.uint8]:
         raise MediaError(f"The JPEG of 12 bits a sample is damaged: {error}", code="malformed") from error
     if samples.ndim == 3 and samples.shape[2] == 4:
         raise MediaError("CMYK of 12 bits a sample is not judged.", code="unsupported_format")
-    return array_to_rgb(to_8_bit(samples, 4095), structure.metadata)
+    return array_to_rgb(samples, structure.metadata, 4095)
 
 
 def _notes(metadata: Metadata) -> tuple[str, ...]:

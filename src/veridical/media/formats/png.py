@@ -16,7 +16,8 @@ import numpy as np
 from veridical.errors import MediaError
 from veridical.media.formats._colour import array_to_rgb
 from veridical.media.formats._metadata import PARTIAL, Metadata
-from veridical.media.formats._pixels import Decoded, check_size, to_8_bit, turn_upright
+from veridical.media.formats._pixels import Decoded, check_size, turn_upright
+from veridical.media.formats._spaces import SRGB_PRIMARIES, Point, Space, from_cicp, is_believable
 from veridical.media.limits import Limits
 from veridical.media.sniff import PNG_SIGNATURE
 
@@ -40,6 +41,10 @@ class _Structure:
     has_pixels: bool = False
     has_end: bool = False
     has_key: bool = False
+    is_marked_srgb: bool = False
+    cicp: bytes | None = None
+    gamma: float | None = None
+    chromaticities: tuple[Point, Point, Point, Point] | None = None
     is_animated: bool = False
     is_sound: bool = True
     is_cut: bool = False
@@ -66,10 +71,31 @@ def decode(data: bytes, limits: Limits) -> Decoded:
         raise MediaError("The PNG signature is damaged, as after a transfer in text mode.", code="malformed")
     structure = _read_structure(data, limits)
     check_size(structure.width, structure.height, limits)
+    structure.metadata.space = _choose_space(structure)
     decoded = _decode_exact(structure) or _decode_rest(data, structure, limits)
     if structure.trailing:
         return replace(decoded, warnings=(*decoded.warnings, "trailing_data"))
     return decoded
+
+
+def _choose_space(structure: _Structure) -> Space | None:
+    """What is stated in numbers, if it counts: cICP first, then a profile, sRGB, gAMA and cHRM."""
+    if structure.cicp is not None:
+        primaries, transfer, matrix, full_range = structure.cicp
+        space = from_cicp(primaries, transfer, is_full_range=full_range == 1) if matrix == 0 else None
+        structure.metadata.partial |= space is None
+        if space is not None:
+            return space
+    if structure.metadata.icc is not None or structure.is_marked_srgb:
+        return None
+    if structure.gamma is None and structure.chromaticities is None:
+        return None
+    chromaticities = structure.chromaticities or SRGB_PRIMARIES
+    if structure.gamma is None:
+        return Space(chromaticities)
+    space = Space(chromaticities, "gamma", structure.gamma)
+    # This gamma is what every program writes for sRGB, whose curve it approximates.
+    return None if space.has_srgb_primaries and abs(structure.gamma - 2.2) < 0.03 else space
 
 
 def _decode_exact(structure: _Structure) -> Decoded | None:
@@ -83,9 +109,9 @@ def _decode_exact(structure: _Structure) -> Decoded | None:
         samples = imagecodecs.png_decode(b"".join(structure.kept))
     except (RuntimeError, ValueError):
         return None
-    pixels = to_8_bit(samples) if samples.dtype == np.uint16 else samples
     metadata = structure.metadata
-    rgb = turn_upright(array_to_rgb(pixels, metadata), metadata.orientation)
+    maximum = 65535 if samples.dtype == np.uint16 else 255
+    rgb = turn_upright(array_to_rgb(samples, metadata, maximum), metadata.orientation)
     return Decoded((rgb,), warnings=(PARTIAL,) if metadata.partial else (), metadata=metadata.blocks)
 
 
@@ -177,10 +203,31 @@ def _read_chunk(name: bytes, body: bytes, structure: _Structure, limits: Limits)
         structure.first_is_frame |= not structure.has_pixels
     elif name == b"eXIf":
         metadata.read_exif(body, limits)
+    elif name in (b"sRGB", b"cICP", b"gAMA", b"cHRM"):
+        _read_numbers(name, body, structure)
     elif name == b"iCCP":
         _read_profile(body, structure, limits)
     elif name in (b"tEXt", b"zTXt", b"iTXt"):
         _read_text(name, body, structure, limits)
+
+
+def _read_numbers(name: bytes, body: bytes, structure: _Structure) -> None:
+    """What states the colour space in numbers; the first of a kind counts."""
+    if name == b"sRGB":
+        structure.is_marked_srgb = True
+    elif name == b"cICP" and len(body) == 4:
+        structure.cicp = structure.cicp or body
+    elif name == b"gAMA" and len(body) == 4 and 1_000 <= int.from_bytes(body, "big") <= 1_000_000:
+        structure.gamma = structure.gamma or 100_000 / int.from_bytes(body, "big")
+    elif name == b"cHRM" and len(body) == 32:
+        values = [number / 100_000 for number in struct.unpack(">8I", body)]
+        white, red, green, blue = zip(values[::2], values[1::2], strict=True)
+        if is_believable((red, green, blue, white)):
+            structure.chromaticities = structure.chromaticities or (red, green, blue, white)
+        else:
+            structure.metadata.partial = True
+    else:
+        structure.metadata.partial = True
 
 
 def _read_profile(body: bytes, structure: _Structure, limits: Limits) -> None:
