@@ -3,7 +3,7 @@
 Both are whole processes that run the same network with the same parameters on the same view of the same
 picture, interleaved; the figure is user + system CPU time, because wall time on shared cores means nothing.
 
-    python benchmarks/cold_start.py examples/real_rocket.jpg --checkpoint runs/clip_aligned/best.safetensors
+    python benchmarks/cold_start.py examples/real_rocket.jpg --checkpoint runs/clip_spread/best.safetensors
 
 With --write it goes to benchmarks/cold_starts.json, by the sha256 of the bundle's card; scripts/cards shows it.
 """

@@ -41,6 +41,8 @@ ROWS: dict[str, tuple[tuple[str, ...], bool]] = {
     "weaker": (("inverse_penalty=0.02",), False),
     "stronger": (("inverse_penalty=0.0015",), False),
     "wide": (("blocks=[6,7,8]", "patches=[4,5,6,7,8]"), False),
+    "rescaled": (("encoded=0",), False),
+    "encoded": (("copies=0",), False),
     "alike": (('weigh_by="group"',), False),
 }
 

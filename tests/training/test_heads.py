@@ -14,7 +14,7 @@ import torch
 
 from veridical.architectures import clip_mlp
 from veridical.architectures.clip_linear import LinearHead
-from veridical.data.loader import epoch_order
+from veridical.data.loader import Augmentation, epoch_order
 from veridical.data.samples import Sample, load_pixels, read_samples
 from veridical.detectors import load_detector
 from veridical.errors import DataError, UsageError
@@ -273,6 +273,25 @@ def test_untouched_views_over_the_picture_stand_beside_the_augmented_ones(
     ]
     assert kinds[:2] == [(True, 2, "crops", 1), (False, 1, "spread", 5)]
     assert kinds[2] == (False, 1, "crops", 1)  # as the bundle will judge
+
+
+def test_encoded_views_are_cut_and_re_encoded_and_nothing_else(
+    folder: Path, tmp_path: Path, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Views] = []
+
+    def watched(samples: list[Sample], backbone: str, views: Views, **options: object) -> Embeddings:
+        asked.append(views)
+        return embed_views(samples, backbone, views, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(heads, "embed_views", watched)
+    heads.fit(logistic(copies=0, encoded=3), *splits(folder), Run(tmp_path, say=quiet))
+    assert (asked[0].augmentation, asked[0].copies) == (
+        Augmentation(crop=asked[0].input.size, downscale=0.0),
+        3,
+    )
+    assert asked[1].augmentation is None  # as the bundle will judge
+    assert len(asked) == 2
 
 
 def test_standardisation_is_folded_exactly() -> None:

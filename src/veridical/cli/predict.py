@@ -42,7 +42,8 @@ def _suffix(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
     "perturbations",
     metavar="NAME",
     multiple=True,
-    help="Also judge every sample after this perturbation, such as jpeg_75; 'all' for all. May be repeated.",
+    help="Also judge every sample after this perturbation, such as jpeg_75; 'all', or the 'deliveries' of a "
+    "release. May be repeated.",
 )
 @click.option(
     "--allow-unreadable",
@@ -90,13 +91,15 @@ def predict(
 
 def _chosen(names: Sequence[str]) -> list[str]:
     """The perturbations meant, the picture as it is always first."""
-    from veridical.data.perturbations import NAMED
+    from veridical.data.perturbations import DELIVERIES, NAMED
 
+    groups = {"all": tuple(NAMED), "deliveries": DELIVERIES}
     for name in names:
-        if name not in NAMED and name != "all":
-            hint = did_you_mean(name, [*NAMED, "all"])
+        if name not in NAMED and name not in groups:
+            hint = did_you_mean(name, [*NAMED, *groups])
             raise UsageError(f"There is no perturbation '{name}'.", hint=hint)
-    return [name for name in NAMED if name == "none" or name in names or "all" in names]
+    chosen = {"none", *(each for name in names for each in groups.get(name, (name,)))}
+    return [name for name in NAMED if name in chosen]
 
 
 def _counted(unjudged: Sequence[Unjudged]) -> str:

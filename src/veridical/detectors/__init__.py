@@ -25,7 +25,7 @@ from veridical.models.weights import PINNED
 
 __all__ = ["DEFAULT_DETECTOR", "Detector", "LiveDetector", "families", "list_detectors", "load_detector"]
 
-DEFAULT_DETECTOR = "clip_aligned"
+DEFAULT_DETECTOR = "clip_spread"
 
 _loaded: dict[str, BundleDetector] = {}
 _loading = threading.Lock()

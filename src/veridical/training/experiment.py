@@ -88,10 +88,10 @@ class Loop(Steps):
 class Head(Steps):
     """A head alone is trained, by `training.heads`, on embeddings of a tower that stays as it was published.
 
-    Of each picture `copies` augmented views are embedded, and at most `views` untouched ones spread over it
-    (neither: the views of the bundle). The `solver` is `adam`, by steps, or `logistic` regression with the
-    `inverse_penalty` (0: validation chooses one); there a share `reconstructed` of the fakes' weight is
-    reconstructions.
+    Of each picture `copies` augmented views are embedded, `encoded` that are cut and re-encoded and nothing
+    else, and at most `views` untouched ones spread over it (none of these: the views of the bundle). The
+    `solver` is `adam`, by steps, or `logistic` regression with the `inverse_penalty` (0: validation chooses
+    one); there a share `reconstructed` of the fakes' weight is reconstructions.
 
     Within a class a stratum of n pictures weighs sqrt(n); with `weigh_by` `group` each publisher weighs alike,
     but one of few pictures no more than its pictures allow (see `heads.weights_of`).
@@ -105,6 +105,7 @@ class Head(Steps):
     lr: float = 1e-3
     solver: Literal["adam", "logistic"] = "adam"
     copies: int = 1
+    encoded: int = 0
     views: int = 0
     inverse_penalty: float = 0.0
     folds: int = 0

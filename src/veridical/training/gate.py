@@ -87,9 +87,11 @@ def pass_audit(experiment: Experiment, samples: Sequence[Sample], run: Run) -> P
 def views_of(experiment: Experiment) -> Augmentation:
     """The way of pictures to the network in training: for a head on untouched views, a cut alone."""
     fit, input = experiment.fit, experiment.input
-    if isinstance(fit, Head) and (fit.views or not fit.copies):
+    if isinstance(fit, Head) and (fit.views or not (fit.copies or fit.encoded)):
         resize = input.size if input.kind == "resize" else 0
         return Augmentation(crop=input.size, resize=resize, downscale=0.0, flip=0.0, reencoded=False)
+    if isinstance(fit, Head) and not fit.copies:
+        return Augmentation(crop=input.size, downscale=0.0)
     return experiment.augmentation
 
 

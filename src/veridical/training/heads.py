@@ -31,7 +31,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from veridical.architectures.clip_linear import LinearHead
 from veridical.architectures.probe import Probe
-from veridical.data.loader import epoch_order
+from veridical.data.loader import Augmentation, epoch_order
 from veridical.data.samples import Sample, counts
 from veridical.errors import DataError, UsageError
 from veridical.evaluation.metrics import auroc
@@ -299,13 +299,16 @@ def _outline(experiment: Experiment) -> Probe:
 def _training_views(
     outline: Probe, experiment: Experiment, samples: Sequence[Sample], augmented: Views, run: Run
 ) -> Embedded:
-    """The augmented copies of each sample and its untouched views beside them."""
+    """The augmented copies of each sample, and beside them its encoded and its untouched views."""
     settings, input = experiment.head, experiment.input
     if settings.views and input.kind != "resize":
         input = dataclasses.replace(input, kind="spread", count=settings.views)
     untouched = Views(input)
     kinds = [augmented] if settings.copies else []
-    kinds += [untouched] if settings.views or not settings.copies else []
+    if settings.encoded:
+        cut = Augmentation(crop=input.size, downscale=0.0)
+        kinds.append(Views(experiment.input, cut, settings.encoded, experiment.seed))
+    kinds += [untouched] if settings.views or not kinds else []
     found = [_embedded(outline, samples, views, run).embeddings for views in kinds]
     vectors, owners = ([getattr(one, name) for one in found] for name in ("vectors", "owners"))
     return Embedded(samples, Embeddings(np.concatenate(vectors), np.concatenate(owners)))

@@ -1,4 +1,4 @@
-"""What a HEIC or AVIF file says in its boxes of its primary picture: colour in numbers (nclx), and gain maps.
+"""The boxes of a HEIC or AVIF file on its primary picture: colour in numbers (nclx), and gain maps.
 
 Only what decoders do not hand on is read here (ISO/IEC 14496-12 and 23008-12).
 """
@@ -64,7 +64,7 @@ def boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]
 
 
 def _child(data: bytes, start: int, end: int, *names: bytes) -> tuple[int, int] | None:
-    """Where the content of the box that these names lead to lies."""
+    """The place of the content of the box that these names lead to."""
     for name in names:
         found = next(((a, b) for box, a, b in boxes(data, start, end) if box == name), None)
         if found is None:

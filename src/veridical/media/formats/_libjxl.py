@@ -1,4 +1,4 @@
-"""What libjxl says of a JPEG XL file beside its pixels, asked through the library that imagecodecs carries.
+"""The colours of a JPEG XL file, asked of libjxl through the library that imagecodecs carries.
 
 imagecodecs gives the pixels alone; in which colours they are, only the decoder knows: libjxl turns what was
 stored as XYB into a space of its own choice.

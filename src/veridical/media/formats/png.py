@@ -79,7 +79,7 @@ def decode(data: bytes, limits: Limits) -> Decoded:
 
 
 def _choose_space(structure: _Structure) -> Space | None:
-    """What is stated in numbers, if it counts: cICP first, then a profile, sRGB, gAMA and cHRM."""
+    """The colour space in numbers, if it counts: cICP first, then a profile, sRGB, gAMA and cHRM."""
     if structure.cicp is not None:
         primaries, transfer, matrix, full_range = structure.cicp
         space = from_cicp(primaries, transfer, is_full_range=full_range == 1) if matrix == 0 else None
@@ -212,7 +212,7 @@ def _read_chunk(name: bytes, body: bytes, structure: _Structure, limits: Limits)
 
 
 def _read_numbers(name: bytes, body: bytes, structure: _Structure) -> None:
-    """What states the colour space in numbers; the first of a kind counts."""
+    """The chunks that state the colour space in numbers; the first of a kind counts."""
     if name == b"sRGB":
         structure.is_marked_srgb = True
     elif name == b"cICP" and len(body) == 4:

@@ -8,6 +8,6 @@ the import of `onnx`. Its hashes are verified like everyone else's.
 from __future__ import annotations
 
 PINNED: dict[str, str] = {
-    "clip_aligned": "b8914b3a6db8a277d22dd57c06673a92bdd459b819c4c0bb9153832276572723",
+    "clip_spread": "32e7100c954d6507a4db8fcae14868a12ac53dea712c53d9e5433681ec504349",
     "npr_shared": "c6c3aa1fe9abb39f181ac914fb360ef8e971c34009f61d37ce07c219ff02fbec",
 }

@@ -1,4 +1,4 @@
-"""The default: a linear probe on middle blocks of CLIP, shown reconstructions of photographs among the fakes.
+"""A linear probe on middle blocks of CLIP, shown reconstructions of photographs among the fakes.
 
 Method: Ojha, Li, Lee, CVPR 2023 (a linear layer on a frozen CLIP), on what middle blocks hold (Koutlis,
 Papadopoulos, RINE, ECCV 2024), with aligned fakes: the crop of a photograph, re-encoded, stands among the
