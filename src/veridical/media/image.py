@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from veridical.errors import MediaError, MissingExtraError
 from veridical.media.decoding import decode
 from veridical.media.formats._pixels import Decoded, MetadataBlocks, check_size
+from veridical.media.formats._tiff import camera_raw
 from veridical.media.limits import DEFAULT_LIMITS, Limits
-from veridical.media.sniff import describe, refused_size, sniff
+from veridical.media.sniff import describe, is_camera_raw, refused_size, sniff
 from veridical.media.sources import check_file_size, read_file
 
 # Decoded in a child process; `veridical.media.sandbox` says why these.
@@ -109,6 +110,8 @@ def _identify(data: bytes, limits: Limits) -> str:
     format = sniff(data)
     if format is None:
         _refuse_bomb(data, limits)
+        if is_camera_raw(data):
+            raise camera_raw()
         raise MediaError(
             f"This is no picture that can be judged: it looks like {describe(data)}.",
             code="unsupported_format",
