@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -125,10 +125,14 @@ def _identify(data: bytes, limits: Limits) -> str:
 
 
 def _refuse_bomb(data: bytes, limits: Limits) -> None:
-    """Of a format that is refused anyway, say that it is a bomb if its header says so."""
+    """Of a format that is refused anyway, say that it is a bomb if its header says so.
+
+    None of these holds photographs, so that the pixels that phones take are no measure for them.
+    """
     size = refused_size(data)
-    if size and size[0] * size[1] > limits.max_pixels:
-        check_size(*size, limits)
+    most = min(limits.max_pixels, limits.max_kept_pixels)
+    if size and size[0] * size[1] > most:
+        check_size(*size, replace(limits, max_pixels=most))
 
 
 def _decode(data: bytes, format: str, limits: Limits) -> Decoded:

@@ -18,7 +18,7 @@ from veridical.errors import MediaError
 from veridical.media.formats._colour import image_to_rgb
 from veridical.media.formats._metadata import PARTIAL, Metadata
 from veridical.media.formats._pixels import Decoded, check_size, choose_frames, turn_upright
-from veridical.media.limits import Limits
+from veridical.media.limits import DEFAULT_LIMITS, Limits
 
 LIMITED = "frames_limited"
 # Named, since Pillow would otherwise import all of its plug-ins to find one.
@@ -96,17 +96,18 @@ def cut_short() -> MediaError:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Ignore Python warnings that Pillow raises about odd files: what matters is in our own warnings.
+    """Ignore Python warnings that Pillow raises about odd files, and raise its own limit of pixels to ours.
 
-    The filters are global, so that with several threads the first one in sets them and the last one out
-    puts them back.
+    What matters is in our own warnings, and `check_size` has our limit. Filters and limit are global, so that
+    with several threads the first one in sets them and the last one out puts them back.
     """
-    global _depth, _saved
+    global _depth, _saved, _saved_pixels
     with _lock:
         if _depth == 0:
             _saved = warnings.catch_warnings()
             _saved.__enter__()
             warnings.filterwarnings("ignore", module="PIL")
+            _saved_pixels, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, DEFAULT_LIMITS.max_pixels
         _depth += 1
     try:
         yield
@@ -115,11 +116,13 @@ def quiet() -> Iterator[None]:
             _depth -= 1
             if _depth == 0:
                 _saved.__exit__(None, None, None)
+                Image.MAX_IMAGE_PIXELS = _saved_pixels
 
 
 _lock = threading.Lock()
 _depth = 0
 _saved = warnings.catch_warnings()
+_saved_pixels = Image.MAX_IMAGE_PIXELS
 
 
 def _later_frames(image: Image.Image, wanted: tuple[int, ...], metadata: Metadata) -> list[NDArray[np.uint8]]:

@@ -1,4 +1,4 @@
-"""HEIC/HEIF: the primary picture, by pi-heif (extra `heic`); libheif turns it upright itself."""
+"""HEIC/HEIF: the primary picture, by pi-heif; libheif turns it upright itself."""
 
 from __future__ import annotations
 
