@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import threading
 import warnings
@@ -21,6 +22,13 @@ from veridical.media.formats._pixels import Decoded, check_size, choose_frames, 
 from veridical.media.limits import DEFAULT_LIMITS, Limits
 
 LIMITED = "frames_limited"
+# What Pillow's codecs mean by their numbers (`Imaging.h`).
+_CODES = re.compile(r"(?:decoder|encoder|codec) error (-?\d+)")
+_DAMAGE = {
+    "-1": "its pixels go on after the end of the picture",
+    "-2": "its compressed data make no sense",
+    "-8": "its header and its data do not fit together",
+}
 # Named, since Pillow would otherwise import all of its plug-ins to find one.
 PLUGINS = {
     "AVIF": "AvifImagePlugin",
@@ -82,6 +90,8 @@ def explain(error: Exception, *, damaged: str = "unsupported_format") -> MediaEr
         return MediaError("Decoding needs more memory than is allowed.", code="decode_oom")
     if isinstance(error, EOFError | struct.error) or "truncated" in str(error).lower():
         return cut_short()
+    if damage := _CODES.search(str(error)):
+        return MediaError(f"The file is damaged: {_DAMAGE.get(damage[1], _DAMAGE['-2'])}.", code="malformed")
     return MediaError(f"The file is damaged: {error}", code="malformed")
 
 

@@ -30,6 +30,7 @@ _MAX_VALUES = 64
 _RAW_PHOTOMETRIC = {32803, 34892}
 _RAW_COMPRESSION = {32767, 34713, 32770, 65535}
 _SAME_SHAPE = 0.02
+_LEAST_BYTES = 64  # fewer are no picture that was cut off
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,15 @@ def is_camera_raw(data: bytes, pages: list[Page]) -> bool:
     return data[8:10] == b"CR" or any(page.is_raw for page in pages)
 
 
+def is_cut(data: bytes) -> bool:
+    """Whether the file ends before its first directory, which most writers put last."""
+    directories = _Directories(data)
+    try:
+        return len(data) > _LEAST_BYTES and directories.start() >= len(data)
+    except struct.error:
+        return False
+
+
 def choose_page(pages: list[Page]) -> Page:
     """The page that is the picture: the first, unless it is a smaller copy of another.
 
@@ -134,9 +144,13 @@ class _Directories:
         self.is_big = data[2:4] in (b"\x2b\x00", b"\x00\x2b")
         self.seen: set[int] = set()
 
+    def start(self) -> int:
+        """Where the first directory lies."""
+        return self._read("Q", 8) if self.is_big else self._read("I", 4)
+
     def walk(self) -> Iterator[Page]:
         """All pages, as far as they can be read."""
-        offset = self._read("Q", 8) if self.is_big else self._read("I", 4)
+        offset = self.start()
         while offset and offset not in self.seen and len(self.seen) < _MAX_PAGES:
             page, offset = self._read_page(offset, is_main=True)
             yield page

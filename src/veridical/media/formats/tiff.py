@@ -30,6 +30,8 @@ _ASSOCIATED, _UNASSOCIATED = 1, 2
 def decode(data: bytes, limits: Limits) -> Decoded:
     """The picture, upright."""
     pages = _tiff.read_pages(data)
+    if _tiff.is_cut(data):
+        raise cut_short()
     if _tiff.is_camera_raw(data, pages):
         raise _tiff.camera_raw()
     page = _tiff.choose_page(pages) if pages else None
