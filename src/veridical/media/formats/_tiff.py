@@ -145,7 +145,7 @@ class _Directories:
         self.seen: set[int] = set()
 
     def start(self) -> int:
-        """Where the first directory lies."""
+        """The place of the first directory."""
         return self._read("Q", 8) if self.is_big else self._read("I", 4)
 
     def walk(self) -> Iterator[Page]:
