@@ -58,12 +58,18 @@ def _short(path: Path) -> str:
 
 
 def _requirements(extra: str) -> Iterator[str]:
-    """The packages of an extra, and of the extras that it includes, as the installed metadata names them."""
+    """The packages of an extra, and of the extras that it includes, as the installed metadata names them.
+
+    An extra that has moved to the base install has none of its own; its packages are named from there.
+    """
     import importlib.metadata
     import re
 
     for line in importlib.metadata.requires("veridical") or ():
         requirement, _, condition = line.partition(";")
+        name = re.split(r"[^\w-]", requirement, maxsplit=1)[0].replace("-", "_")
+        if not condition and name in EXTRAS[extra].modules:
+            yield requirement.strip()
         if not re.search(rf"extra == ['\"]{extra}['\"]", condition):
             continue
         included = re.fullmatch(r"veridical\[([\w,-]+)\]", requirement.strip())

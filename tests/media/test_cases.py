@@ -89,11 +89,7 @@ def with_nclx(heic: bytes, primaries: int, transfer: int) -> bytes:
     [
         ("kodim03_grayscale_gamma1.6.png", (129.0, 129.0, 129.0)),
         ("ArcTriomphe-cHRM-red-green-swap.png", (110.1, 73.3, 50.6)),
-        pytest.param(
-            "t01_grey16_miniswhite.tif",
-            (103.6, 103.6, 103.6),
-            marks=pytest.mark.xfail(reason="issue 12: TIFF"),
-        ),
+        ("t01_grey16_miniswhite.tif", (103.6, 103.6, 103.6)),
     ],
 )
 def test_a_picture_has_the_mean_that_other_programs_give(
@@ -155,7 +151,6 @@ def test_a_damaged_gain_map_does_not_cost_the_base_picture(cases: Path) -> None:
     assert image.pixels.std() > 20
 
 
-@pytest.mark.xfail(reason="issue 12: thumbnails")
 def test_a_reduced_first_page_is_not_taken_for_the_picture(cases: Path) -> None:
     """The full picture, or a refusal in true words: here a DNG by its tag, with a preview of 150 x 100."""
     path = cases / "t13_thumb_first.tif"

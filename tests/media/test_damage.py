@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 from typing import Any
 
 import imagecodecs
@@ -188,3 +189,51 @@ def test_bytes_lost_between_segments_of_a_jpeg_are_named_and_the_picture_is_judg
     image = open_media(data[:table] + b"garbage" + data[table:])
     assert image.warnings == ("metadata_partial",)
     assert np.array_equal(image.pixels, open_media(data).pixels)
+
+
+def soft(format: str, **options: Any) -> bytes:
+    """A larger picture, whose compressed data are longer than any header."""
+    ramp = np.linspace(0, 200, 240)[None, :, None] + np.random.default_rng(2).integers(0, 50, (200, 240, 3))
+    pixels = ramp.astype(np.uint8)
+    if format == "JXL":
+        return bytes(imagecodecs.jpegxl_encode(pixels))
+    stream = io.BytesIO()
+    Pil.fromarray(pixels).save(stream, format, **options)
+    return stream.getvalue()
+
+
+CUT: list[tuple[str, dict[str, Any]]] = [
+    ("JPEG", {}),
+    ("PNG", {}),
+    ("GIF", {}),
+    ("BMP", {}),
+    ("TIFF", {"compression": "tiff_lzw"}),
+    ("TIFF", {"compression": "tiff_adobe_deflate"}),
+    ("AVIF", {}),
+    ("JXL", {}),
+]
+
+
+@pytest.mark.parametrize(("format", "options"), CUT)
+def test_a_file_that_is_cut_is_truncated_in_every_format(format: str, options: dict[str, Any]) -> None:
+    data = soft(format, **options)
+    with pytest.raises(MediaError, match="ends in the middle") as caught:
+        open_media(data[: len(data) * 7 // 10])
+    assert caught.value.code == "truncated"
+
+
+def test_a_webp_that_is_cut_is_said_to_be_shorter_than_it_says() -> None:
+    data = soft("WEBP")
+    with pytest.raises(MediaError, match="shorter than it says"):
+        open_media(data[: len(data) * 7 // 10])
+
+
+@pytest.mark.parametrize("format", ["TIFF", "JXL", "PNG", "GIF"])
+def test_what_a_decoder_says_in_numbers_is_told_in_words(format: str) -> None:
+    data = bytearray(soft(format, **({"compression": "tiff_lzw"} if format == "TIFF" else {})))
+    middle = len(data) // 2
+    data[middle : middle + 200] = bytes(200)
+    with pytest.raises(MediaError) as caught:
+        open_media(bytes(data))
+    assert caught.value.code in ("malformed", "truncated")
+    assert not re.search(r"error -?\d|JXL_|0x", caught.value.message)

@@ -225,11 +225,24 @@ def wide_gamut_profile() -> bytes:
     return bytes(profile)
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
+def with_profile(bmp: bytes, profile: bytes) -> bytes:
+    """A BMP of 24 bits with a header of version 5, which embeds the profile after the pixels."""
+    pixels = bmp[54:]
+    size, header = 14 + 124 + len(pixels) + len(profile), bytearray(124)
+    header[:40] = struct.pack("<I", 124) + bmp[18:54]
+    header[56:60] = b"DEBM"
+    struct.pack_into("<II", header, 112, 124 + len(pixels), len(profile))
+    return struct.pack("<2sIII", b"BM", size, 0, 138) + bytes(header) + pixels + profile
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "BMP"])
 def test_a_colour_profile_is_converted_to_srgb(format: str) -> None:
     image = Pil.fromarray(np.full((300, 40, 3), (200, 60, 30), np.uint8))
     options: dict[str, Any] = {"lossless": True} if format == "WEBP" else {}
-    pixels = open_media(saved(image, format, icc_profile=wide_gamut_profile(), **options)).pixels
+    if format == "AVIF":
+        options = {"quality": 100, "subsampling": "4:4:4"}
+    data = saved(image, format, icc_profile=wide_gamut_profile(), **options)
+    pixels = open_media(with_profile(data, wide_gamut_profile()) if format == "BMP" else data).pixels
     assert np.abs(pixels.astype(int) - (60, 200, 30)).max() <= 3
 
 

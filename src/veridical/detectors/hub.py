@@ -28,6 +28,7 @@ import numpy as np
 from veridical.detectors.base import require_size, score_frames, score_of_logits
 from veridical.errors import MissingExtraError, ModelError, UnknownModelError, did_you_mean
 from veridical.media.image import Image, Pixels
+from veridical.media.limits import DEFAULT_LIMITS
 from veridical.models.parameters import refuse_pickle
 from veridical.models.pretrained import load_pretrained
 from veridical.models.snapshots import find_snapshot, is_path, parse_repository
@@ -60,7 +61,7 @@ class HubDetector:
     thresholds = Thresholds(ai=None, real=None)
     calibrated = False
     card = None
-    minimum = 32
+    minimum = DEFAULT_LIMITS.min_side
 
     def __init__(self, folder: Path, fake: Sequence[str], name: str) -> None:
         """Raises `ModelError`, and `MissingExtraError` without transformers or PyTorch."""

@@ -40,6 +40,8 @@ def main() -> None:
 
 def limit_resources(address_bytes: int, cpu_seconds: int) -> None:
     """Bound address space and CPU time; forbid core dumps and written files."""
+    own = resource.getrlimit(resource.RLIMIT_AS)[1]  # of this user or container; it cannot be raised
+    address_bytes = address_bytes if own == resource.RLIM_INFINITY else min(address_bytes, own)
     resource.setrlimit(resource.RLIMIT_AS, (address_bytes, address_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from veridical.errors import MediaError, MissingExtraError
 from veridical.media.decoding import decode
 from veridical.media.formats._pixels import Decoded, MetadataBlocks, check_size
+from veridical.media.formats._tiff import camera_raw
 from veridical.media.limits import DEFAULT_LIMITS, Limits
-from veridical.media.sniff import describe, refused_size, sniff
+from veridical.media.sniff import describe, is_camera_raw, refused_size, sniff
 from veridical.media.sources import check_file_size, read_file
 
 # Decoded in a child process; `veridical.media.sandbox` says why these.
@@ -109,6 +110,8 @@ def _identify(data: bytes, limits: Limits) -> str:
     format = sniff(data)
     if format is None:
         _refuse_bomb(data, limits)
+        if is_camera_raw(data):
+            raise camera_raw()
         raise MediaError(
             f"This is no picture that can be judged: it looks like {describe(data)}.",
             code="unsupported_format",
@@ -122,10 +125,14 @@ def _identify(data: bytes, limits: Limits) -> str:
 
 
 def _refuse_bomb(data: bytes, limits: Limits) -> None:
-    """Of a format that is refused anyway, say that it is a bomb if its header says so."""
+    """Of a format that is refused anyway, say that it is a bomb if its header says so.
+
+    None of these holds photographs, so that the pixels that phones take are no measure for them.
+    """
     size = refused_size(data)
-    if size and size[0] * size[1] > limits.max_pixels:
-        check_size(*size, limits)
+    most = min(limits.max_pixels, limits.max_kept_pixels)
+    if size and size[0] * size[1] > most:
+        check_size(*size, replace(limits, max_pixels=most))
 
 
 def _decode(data: bytes, format: str, limits: Limits) -> Decoded:

@@ -4,8 +4,8 @@ HEIC, AVIF and JPEG XL come from big C++ libraries with codecs inside; TIFF and 
 formats, whose sizes their headers do not bound. JPEG, PNG, GIF, WebP and BMP are decoded in this process: old,
 small, fuzzed for years, their memory known from the header - and a child costs 0.2 s of CPU time.
 
-The child (`_fence`) gets the bytes through a pipe and gives pixels back through another; it has 2 GiB of
-address space, 15 s of CPU time, an empty directory, no network, no way to open a file, no new privileges.
+The child (`_fence`) gets the bytes through a pipe and gives pixels back through another; it has 3 GiB of
+address space, 30 s of CPU time, an empty directory, no network, no way to open a file, no new privileges.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ def run_fenced(module: str, data: bytes, options: dict[str, object], limits: Lim
                 f"No decoder process could be started: {error}", code="decode_crashed", retryable=True
             ) from error
         with child:
-            return _talk(child, json.dumps(request).encode() + b"\n" + data, limits)
+            return _talk(child, json.dumps(request).encode() + b"\n", data, limits)
 
 
-def _talk(child: subprocess.Popen[bytes], request: bytes, limits: Limits) -> Reply:
+def _talk(child: subprocess.Popen[bytes], request: bytes, data: bytes, limits: Limits) -> Reply:
     expired = threading.Event()
 
     def stop() -> None:
@@ -101,6 +101,7 @@ def _talk(child: subprocess.Popen[bytes], request: bytes, limits: Limits) -> Rep
     try:
         with suppress(BrokenPipeError):  # it died early; its exit status says how
             child.stdin.write(request)
+            child.stdin.write(data)  # apart: joined they would be in memory twice
             child.stdin.close()
         reply = _read_reply(child.stdout, limits)
         child.stdout.close()  # a child that is still writing nonsense ends here

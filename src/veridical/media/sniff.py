@@ -26,6 +26,22 @@ _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _GENERIC_BRANDS = {b"mif1", b"msf1"}
 
+# Camera raw that is no TIFF to any reader: Fujifilm, Olympus, Panasonic, Sigma, Minolta; CR3 by its brand.
+_CAMERA_RAW = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\x00", b"FOVb", b"\x00MRM")
+
+# What trained parameters come in. A pickle is only named; nothing here reads one.
+_CHECKPOINTS = (
+    (b"GGUF", "GGUF checkpoint"),
+    (b"lmgg", "GGML checkpoint"),
+    (b"tjgg", "GGML checkpoint"),
+    (b"\x89HDF\r\n\x1a\n", "HDF5 file, perhaps a Keras checkpoint"),
+    (b"\x93NUMPY", "NumPy array"),
+    (b"\x80\x02", "Python pickle, perhaps a PyTorch checkpoint"),
+    (b"\x80\x03", "Python pickle, perhaps a PyTorch checkpoint"),
+    (b"\x80\x04", "Python pickle, perhaps a PyTorch checkpoint"),
+    (b"\x80\x05", "Python pickle, perhaps a PyTorch checkpoint"),
+)
+
 _REFUSED = (
     (b"%PDF", "PDF"),
     (b"%!PS", "PostScript"),
@@ -93,6 +109,8 @@ def describe(data: bytes) -> str:
     >>> describe(b"<!DOCTYPE html><html>"), describe(b"PK\\x03\\x04")
     ('HTML', 'ZIP archive')
     """
+    if name := _describe_checkpoint(data):
+        return name
     for magic, name in _REFUSED:
         if data.startswith(magic):
             return name
@@ -101,6 +119,15 @@ def describe(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         return "MP4/QuickTime video"
     return _describe_text(data[:1024])
+
+
+def is_camera_raw(data: bytes) -> bool:
+    """Whether refused bytes are a camera's raw file; raw files that are TIFFs are told from pictures inside.
+
+    >>> is_camera_raw(b"FUJIFILMCCD-RAW 0201"), is_camera_raw(b"GIF89a")
+    (True, False)
+    """
+    return data.startswith(_CAMERA_RAW) or data[4:12] == b"ftypcrx "
 
 
 def refused_size(data: bytes) -> tuple[int, int] | None:
@@ -128,6 +155,17 @@ def _sniff_brands(data: bytes) -> str | None:
         compatible = {data[at : at + 4] for at in range(16, box_end, 4)}
         return "avif" if compatible & _AVIF_BRANDS else "heic"
     return None
+
+
+def _describe_checkpoint(data: bytes) -> str | None:
+    if data.startswith(b"PK\x03\x04") and b"/data.pkl" in data[:256]:
+        return "PyTorch checkpoint"
+    if data[8:10] == b'{"' and 2 <= int.from_bytes(data[:8], "little") <= 100_000_000:
+        return "safetensors checkpoint"
+    # The first field of an ONNX model is its version, the second who made it or its graph.
+    if data[:1] == b"\x08" and data[1:2] and 1 <= data[1] <= 20 and data[2:3] in (b"\x12", b"\x1a", b"\x3a"):
+        return "ONNX model"
+    return next((name for magic, name in _CHECKPOINTS if data.startswith(magic)), None)
 
 
 def _describe_text(start: bytes) -> str:

@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from veridical.errors import ModelError
+from veridical.media.limits import DEFAULT_LIMITS
 from veridical.results import Thresholds
 
 CARD_SCHEMA_VERSION = 1
@@ -61,7 +62,7 @@ class PixelInput:
     size: int
     count: int = 1
     align: int = 2
-    minimum: int = 32
+    minimum: int = DEFAULT_LIMITS.min_side
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
 
     def __post_init__(self) -> None:

@@ -30,6 +30,21 @@ def primary_space(data: bytes) -> Space | None:
     return None
 
 
+def is_cut(data: bytes) -> bool:
+    """Whether a box says that it goes on after the end of the file."""
+    start = 0
+    for _ in range(_MAX_BOXES):
+        size, header = int.from_bytes(data[start : start + 4], "big"), 8
+        if size == 1:
+            size, header = int.from_bytes(data[start + 8 : start + 16], "big"), 16
+        if start + 8 > len(data) or size < header:
+            return False
+        start += size
+        if start > len(data):
+            return True
+    return False
+
+
 def without_gain_map(data: bytes) -> bytes | None:
     """The file with its gain map hidden from decoders, in as many bytes; `None` where it has none."""
     found = [at for at in _find_all(data, b"tmap") if at < 65536]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import threading
 import warnings
@@ -18,9 +19,16 @@ from veridical.errors import MediaError
 from veridical.media.formats._colour import image_to_rgb
 from veridical.media.formats._metadata import PARTIAL, Metadata
 from veridical.media.formats._pixels import Decoded, check_size, choose_frames, turn_upright
-from veridical.media.limits import Limits
+from veridical.media.limits import DEFAULT_LIMITS, Limits
 
 LIMITED = "frames_limited"
+# What Pillow's codecs mean by their numbers (`Imaging.h`).
+_CODES = re.compile(r"(?:decoder|encoder|codec) error (-?\d+)")
+_DAMAGE = {
+    "-1": "its pixels go on after the end of the picture",
+    "-2": "its compressed data make no sense",
+    "-8": "its header and its data do not fit together",
+}
 # Named, since Pillow would otherwise import all of its plug-ins to find one.
 PLUGINS = {
     "AVIF": "AvifImagePlugin",
@@ -82,6 +90,8 @@ def explain(error: Exception, *, damaged: str = "unsupported_format") -> MediaEr
         return MediaError("Decoding needs more memory than is allowed.", code="decode_oom")
     if isinstance(error, EOFError | struct.error) or "truncated" in str(error).lower():
         return cut_short()
+    if damage := _CODES.search(str(error)):
+        return MediaError(f"The file is damaged: {_DAMAGE.get(damage[1], _DAMAGE['-2'])}.", code="malformed")
     return MediaError(f"The file is damaged: {error}", code="malformed")
 
 
@@ -96,17 +106,18 @@ def cut_short() -> MediaError:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Ignore Python warnings that Pillow raises about odd files: what matters is in our own warnings.
+    """Ignore Python warnings that Pillow raises about odd files, and raise its own limit of pixels to ours.
 
-    The filters are global, so that with several threads the first one in sets them and the last one out
-    puts them back.
+    What matters is in our own warnings, and `check_size` has our limit. Filters and limit are global, so that
+    with several threads the first one in sets them and the last one out puts them back.
     """
-    global _depth, _saved
+    global _depth, _saved, _saved_pixels
     with _lock:
         if _depth == 0:
             _saved = warnings.catch_warnings()
             _saved.__enter__()
             warnings.filterwarnings("ignore", module="PIL")
+            _saved_pixels, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, DEFAULT_LIMITS.max_pixels
         _depth += 1
     try:
         yield
@@ -115,11 +126,13 @@ def quiet() -> Iterator[None]:
             _depth -= 1
             if _depth == 0:
                 _saved.__exit__(None, None, None)
+                Image.MAX_IMAGE_PIXELS = _saved_pixels
 
 
 _lock = threading.Lock()
 _depth = 0
 _saved = warnings.catch_warnings()
+_saved_pixels = Image.MAX_IMAGE_PIXELS
 
 
 def _later_frames(image: Image.Image, wanted: tuple[int, ...], metadata: Metadata) -> list[NDArray[np.uint8]]:

@@ -46,14 +46,13 @@ def check_size(width: int, height: int, limits: Limits) -> None:
             f"The header states {width} x {height} pixels; the limit is {limits.max_pixels:,} pixels and "
             f"{limits.max_side:,} on a side.",
             code="too_large",
-            hint="Scale the picture down.",
         )
 
 
 def choose_frames(count: int, width: int, height: int, limits: Limits) -> tuple[int, ...]:
     """Which frames of an animation are judged: evenly spaced, from the first to the last, at most `max_frames`.
 
-    Fewer where the canvas is so large that they would exceed `max_pixels` together; and only from the
+    Fewer where the canvas is so large that they would exceed `max_kept_pixels` together; and only from the
     beginning of the file where stepping to its end would exceed `max_animation_pixels`.
 
     >>> choose_frames(31, 100, 100, Limits(max_frames=4))
@@ -61,7 +60,8 @@ def choose_frames(count: int, width: int, height: int, limits: Limits) -> tuple[
     """
     canvas = max(1, width * height)
     reachable = max(1, min(count, limits.max_animation_pixels // canvas))
-    kept = max(1, min(reachable, limits.max_frames, limits.max_pixels // canvas))
+    most = min(limits.max_pixels, limits.max_kept_pixels)
+    kept = max(1, min(reachable, limits.max_frames, most // canvas))
     if kept == 1:
         return (0,)
     return tuple(round(step * (reachable - 1) / (kept - 1)) for step in range(kept))

@@ -11,10 +11,10 @@ from imagecodecs import avif_decode
 from PIL import AvifImagePlugin
 
 from veridical.errors import MediaError
-from veridical.media.formats._bmff import primary_space, without_gain_map
+from veridical.media.formats._bmff import is_cut, primary_space, without_gain_map
 from veridical.media.formats._colour import array_to_rgb
 from veridical.media.formats._metadata import PARTIAL, Metadata
-from veridical.media.formats._pillow import decode_with_pillow, open_picture, quiet
+from veridical.media.formats._pillow import cut_short, decode_with_pillow, open_picture, quiet
 from veridical.media.formats._pixels import Decoded, turn_upright
 from veridical.media.limits import Limits
 
@@ -27,6 +27,8 @@ def decode(data: bytes, limits: Limits) -> Decoded:
         try:
             image = open_picture(data, "AVIF", limits)
         except (OSError, RuntimeError, SyntaxError, ValueError):
+            if is_cut(data):
+                raise cut_short() from None
             plain = without_gain_map(data)
             if plain is None:
                 raise

@@ -1,4 +1,4 @@
-"""HEIC/HEIF: the primary picture, by pi-heif (extra `heic`); libheif turns it upright itself."""
+"""HEIC/HEIF: the primary picture, by pi-heif; libheif turns it upright itself."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import numpy as np
 import pi_heif
 
 from veridical.errors import MediaError
-from veridical.media.formats._bmff import primary_space
+from veridical.media.formats._bmff import is_cut, primary_space
 from veridical.media.formats._colour import array_to_rgb
 from veridical.media.formats._metadata import PARTIAL, Metadata
-from veridical.media.formats._pixels import Decoded, check_size
+from veridical.media.formats._pillow import cut_short
+from veridical.media.formats._pixels import Decoded, check_size, unmultiply
 from veridical.media.limits import Limits
 
 
@@ -30,9 +31,16 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     if metadata.icc is None:
         metadata.space = primary_space(data)
     # A copy: pi-heif's memory is freed with its picture, though numpy still points to it.
-    samples = np.array(picture)[:, :width]
+    try:
+        samples = np.array(picture)[:, :width]
+    except (ValueError, SyntaxError, EOFError, RuntimeError):
+        if is_cut(data):
+            raise cut_short() from None
+        raise
     maximum = 2 ** picture.info.get("bit_depth", 16) - 1 if samples.dtype == np.uint16 else 255
     notes = (metadata.partial, PARTIAL), (len(heif) > 1, "frames_limited")
+    if picture.mode == "RGBa":
+        samples = unmultiply(samples, maximum)
     pixels = array_to_rgb(samples, metadata, maximum)
     warnings = tuple(note for applies, note in notes if applies)
     return Decoded((pixels,), (0,), len(heif), warnings, metadata.blocks)

@@ -11,7 +11,7 @@ from veridical.media.formats._bmff import boxes
 from veridical.media.formats._colour import array_to_rgb
 from veridical.media.formats._libjxl import Colour, read_colour
 from veridical.media.formats._metadata import PARTIAL, Metadata
-from veridical.media.formats._pillow import LIMITED
+from veridical.media.formats._pillow import LIMITED, cut_short
 from veridical.media.formats._pixels import Decoded, check_size, choose_frames, unmultiply
 from veridical.media.limits import Limits
 
@@ -29,8 +29,9 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     try:
         samples = jpegxl_decode(data, numthreads=1)
     except RuntimeError as error:
-        code = "truncated" if "NEED_MORE_INPUT" in str(error) else "malformed"
-        raise MediaError(f"The JPEG XL stream cannot be decoded: {error}", code=code) from error
+        if "NEED_MORE_INPUT" in str(error):
+            raise cut_short() from error
+        raise MediaError("The file is damaged: its compressed data make no sense.", code="malformed") from error
     frames = samples if _is_stack(samples) else samples[None]
     height, width = frames.shape[1:3]
     wanted = choose_frames(len(frames), width, height, limits)

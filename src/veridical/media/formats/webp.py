@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import imagecodecs
 
+from veridical.errors import MediaError
 from veridical.media.formats._colour import array_to_rgb
 from veridical.media.formats._metadata import PARTIAL, Metadata
 from veridical.media.formats._pixels import Decoded, check_size, turn_upright
@@ -30,9 +31,16 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     if decoded is None:
         from veridical.media.formats._pillow import decode_with_pillow
 
-        decoded = decode_with_pillow(
-            data, "WEBP", limits, metadata=structure.metadata, frame_count=max(1, structure.frame_count)
-        )
+        try:
+            decoded = decode_with_pillow(
+                data, "WEBP", limits, metadata=structure.metadata, frame_count=max(1, structure.frame_count)
+            )
+        except (OSError, RuntimeError, SyntaxError) as error:
+            if structure.width and 8 + int.from_bytes(data[4:8], "little") > len(data):
+                raise MediaError(
+                    "The file is damaged: it is shorter than it says.", code="malformed"
+                ) from error
+            raise
     if data[8 + int.from_bytes(data[4:8], "little") :].strip(b"\x00"):
         return replace(decoded, warnings=(*decoded.warnings, "trailing_data"))
     return decoded
