@@ -65,7 +65,7 @@ def info(name: str, format: str) -> None:
 
 
 @models.command()
-@_name
+@click.argument("name", metavar="[NAME|PATH]", required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
 @click.option(
     "--robustness",
@@ -73,15 +73,16 @@ def info(name: str, format: str) -> None:
     type=click.Path(path_type=Path),
     help="Predictions after perturbations by this very model: veridical predict ... --perturbation all.",
 )
-def card(name: str, output: Path | None, perturbed: Path | None) -> None:
-    """The model card as Markdown, with the front matter that Hugging Face reads."""
+def card(name: str | None, output: Path | None, perturbed: Path | None) -> None:
+    """The model card (the default's without a NAME) as Markdown, with the front matter of Hugging Face."""
     from veridical.cli._output import opened
+    from veridical.detectors import DEFAULT_DETECTOR
     from veridical.models.bundle import read_bundle
     from veridical.models.store import find_bundle
     from veridical.reports.aims import Costs
     from veridical.reports.model_card import render
 
-    bundle = read_bundle(find_bundle(name).folder)
+    bundle = read_bundle(find_bundle(name or DEFAULT_DETECTOR).folder)
     size = sum((bundle.folder / file).stat().st_size for file in bundle.card.files)
     robustness = None
     if perturbed is not None:
