@@ -39,7 +39,7 @@ def test_info_says_licence_place_and_layout(run: Run, name: str) -> None:
     assert told.returncode == 0
     assert all(word in told.stdout for word in ("Licence", "Where", "Layout"))
     facts = json.loads(run("data", "info", name, "--format", "json").stdout)
-    assert (facts["name"], bool(facts["sets"])) == (name, name == "hub")
+    assert (facts["name"], bool(facts["sets"])) == (name, name in ("hub", "gallery"))
 
 
 def test_info_of_the_hub_lists_its_sets_with_labels(run: Run) -> None:

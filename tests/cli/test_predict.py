@@ -14,6 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from veridical.data.perturbations import NAMED
 from veridical.evaluation.predictions import read_predictions
 
 Run = Callable[..., CompletedProcess[str]]
@@ -61,7 +62,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_bytes_of_an_unbroken_one(
     assert run(*command(data, unbroken)[3:]).returncode == 0
     assert output.read_bytes() == unbroken.read_bytes()
     rows = read_predictions(output)
-    assert len({(row.path, row.detector, row.perturbation) for row in rows}) == len(rows) == 12 * 2 * 22
+    assert len({(row.path, row.detector, row.perturbation) for row in rows}) == len(rows) == 12 * 2 * len(NAMED)
     assert not journal.exists()
 
 
@@ -122,7 +123,7 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not(data: Path, tmp_path: Path
     os.close(screen)
     assert b"Judging" in shown
     piped = subprocess.run(command(data, tmp_path / "q.csv"), stderr=subprocess.PIPE, check=True)
-    assert piped.stderr.decode().splitlines() == [f"{12 * 2 * 22} predictions in {tmp_path / 'q.csv'}"]
+    assert piped.stderr.decode().splitlines() == [f"{12 * 2 * len(NAMED)} predictions in {tmp_path / 'q.csv'}"]
 
 
 @pytest.mark.parametrize(
