@@ -145,6 +145,13 @@ def test_a_jpeg_of_12_bits_is_decoded(cases: Path) -> None:
     assert difference(image.pixels, source(cases, "ref_base.png")) < 2.3
 
 
+def test_a_jpeg_of_12_bits_that_is_cut_is_truncated(cases: Path) -> None:
+    data = (cases / "j02_12bit.jpg").read_bytes()
+    with pytest.raises(MediaError) as caught:
+        open_media(data[: len(data) // 2])
+    assert caught.value.code == "truncated"
+
+
 def test_a_damaged_gain_map_does_not_cost_the_base_picture(cases: Path) -> None:
     image: Image = open_media(cases / "seine_sdr_gainmap_gammazero.avif")
     assert (image.width, image.height) == (400, 300)

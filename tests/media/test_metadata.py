@@ -130,3 +130,33 @@ def test_a_tiff_gives_its_packet_and_profile() -> None:
 def test_a_file_without_metadata_has_none() -> None:
     metadata = open_media(saved("PNG")).metadata
     assert (metadata.exif, metadata.xmp, metadata.icc) == (None, None, None)
+
+
+# What follows a photograph and belongs to it
+
+
+GAIN_MAP = b"<x:xmpmeta xmlns:hdrgm='http://ns.adobe.com/hdr-gain-map/1.0/' hdrgm:Version='1.0'/>"
+MOTION = b"<x:xmpmeta xmlns:GCamera='http://ns.google.com/photos/1.0/camera/' GCamera:MotionPhoto='1'/>"
+CLIP = b"\x00\x00\x00\x18ftypmp42" + bytes(12) + b"\x00\x00\x00\x10mdat" + bytes(8)
+
+
+@pytest.mark.parametrize(
+    ("xmp", "companion"),
+    [
+        (GAIN_MAP, saved("JPEG")),
+        (MOTION, CLIP),
+        (b"", CLIP),
+        (b"", b"\x00\x00\x30\x0aImage_UTC_Data" + bytes(20) + b"SEFT"),
+    ],
+    ids=["an Ultra HDR gain map", "a motion photo", "a clip without a word", "a Samsung trailer"],
+)
+def test_a_companion_of_a_photograph_is_no_trailing_data(xmp: bytes, companion: bytes) -> None:
+    options: dict[str, Any] = {"xmp": xmp} if xmp else {}
+    alone = saved("JPEG", **options)
+    image = open_media(alone + companion)
+    assert image.warnings == ()
+    assert np.array_equal(image.pixels, open_media(alone).pixels)
+
+
+def test_a_second_picture_without_a_word_is_trailing_data() -> None:
+    assert open_media(saved("JPEG") + saved("PNG")).warnings == ("trailing_data",)

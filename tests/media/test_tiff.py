@@ -146,6 +146,22 @@ def test_what_has_no_white_is_refused_in_true_words(samples: NDArray[np.generic]
     assert caught.value.code == "unsupported_format"
 
 
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+def test_cmyk_of_8_and_16_bits_follows_the_stated_formula(kind: str) -> None:
+    ink = np.dstack([1 - COLOUR, np.full(GREY.shape, 0.25)])
+    assert off(tiff((stored(ink, kind), {262: [5]})), COLOUR * 0.75) <= 2
+
+
+def test_12_bits_whose_white_is_zero_are_refused_or_right() -> None:
+    words = np.rint(GREY * 4095).astype(np.uint16).reshape(-1, 2)
+    packed = np.stack([words[:, 0] >> 4, (words[:, 0] & 15) << 4 | words[:, 1] >> 8, words[:, 1] & 255], axis=1)
+    rows = packed.astype(np.uint8).reshape(60, 120)
+    layout: dict[int, Sequence[int]] = {256: [80], 258: [12], 279: [rows.nbytes]}
+    assert off(tiff((rows, layout)), GREY) <= 1
+    with pytest.raises(MediaError, match="12-bit whole numbers in grey"):
+        open_media(tiff((rows, layout | {262: [0]})))
+
+
 def test_16_bits_that_are_cut_off_are_truncated() -> None:
     data = tiff((stored(COLOUR, "u2"), {}))
     cut = data[: len(data) // 2]

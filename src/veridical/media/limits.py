@@ -17,8 +17,8 @@ class Limits:
     `max_pixels` is for one frame: the photographs of 200 megapixels that phones take, and no more than 3 bytes
     for each of them in memory, twice while they are turned. `max_kept_pixels` is for all frames kept of an
     animation together, and `max_animation_pixels` bounds the work: an animation is stepped through for at
-    most so many pixels of canvas. `max_file_bytes` holds the largest picture uncompressed; who reads files of
-    strangers sets a limit of uploads of their own. `min_side` is the one minimum: below it nothing is judged.
+    most so many pixels of canvas. `max_file_bytes` holds the largest picture uncompressed; files of
+    strangers are read with `UPLOAD_LIMITS`. `min_side` is the one minimum: below it nothing is judged.
     """
 
     max_file_bytes: int = 650_000_000
@@ -41,3 +41,12 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+# For bytes that strangers send: smaller, since several are decoded at a time.
+UPLOAD_LIMITS = Limits(
+    max_file_bytes=25_000_000,
+    max_pixels=50_000_000,
+    child_address_bytes=2048 * MIB,
+    child_cpu_seconds=15,
+    child_wall_seconds=60.0,
+)

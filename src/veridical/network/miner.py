@@ -20,6 +20,7 @@ from veridical import __version__
 from veridical.analysis import judge
 from veridical.detectors import Detector, LiveDetector
 from veridical.errors import ModelError, UsageError
+from veridical.media.limits import UPLOAD_LIMITS
 from veridical.network.chain import Address, Chain
 from veridical.network.chain.errors import HotKeyNotRegisteredInSubNet
 from veridical.network.chain.metagraph_view import MetagraphView
@@ -220,7 +221,7 @@ class Miner:
     def _judge(self, body: bytes) -> Report:
         started = time.perf_counter()
         try:
-            report = judge(body, path=None, detector=self._detector()).report
+            report = judge(body, path=None, detector=self._detector(), limits=UPLOAD_LIMITS).report
         except ModelError as error:
             _log.error("the detector fails: %s", error.message)
             raise Refusal("model_failed", "The detector fails.") from error

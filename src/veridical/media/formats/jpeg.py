@@ -39,7 +39,7 @@ NO_END_MARKER = "no_end_marker"
 # is no scan they are a segment of a wrong length, which `metadata_partial` names. All others are damage.
 _SURPLUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _MOST_PADDING = 16
-_HARMLESS = ("JFIF", "Adobe", "thumbnail")
+_HARMLESS = ("JFIF", "Adobe", "thumbnail", "Invalid SOS parameters")
 # Of an Ultra HDR picture its gain map follows, of a motion photo its clip; both say so in their XMP.
 _COMPANIONS_IN_XMP = (b"hdrgm:", b"MotionPhoto", b"MicroVideo", b"ns.google.com/photos/1.0/container")
 
@@ -108,8 +108,11 @@ def _decode_exact(data: bytes, structure: _Structure) -> Decoded | None:
         return None
     metadata = structure.metadata
     if structure.precision == 12:
+        if structure.end is None:
+            _refuse_cut()  # whether only the marker is missing, the decoder of 12 bits does not tell
         rgb = _decode_12_bits(data, structure)
-        return Decoded((turn_upright(rgb, metadata.orientation),), (0,), 1, _notes(metadata), metadata.blocks)
+        warnings = (*_notes(metadata), *(() if structure.has_all_coefficients else (DAMAGED,)))
+        return Decoded((turn_upright(rgb, metadata.orientation),), (0,), 1, warnings, metadata.blocks)
     ended = data if structure.end else data + _END
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(ended)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from imagecodecs import tiff_decode
 from numpy.typing import NDArray
-from PIL import ImageFile, TiffImagePlugin
+from PIL import ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from veridical.errors import MediaError
 from veridical.media.formats import _tiff
@@ -45,7 +45,12 @@ def decode(data: bytes, limits: Limits) -> Decoded:
         check_size(*page.size, limits)
         pixels = _decode_deep(data, page, metadata)
     else:
-        pixels, count = _decode_plain(data, metadata, limits)
+        try:
+            pixels, count = _decode_plain(data, metadata, limits)
+        except UnidentifiedImageError:
+            if page is None or min(page.size) < 1 or page.first(_tiff.BITS, 1) <= 8:
+                raise
+            raise _not_judged(page) from None
         if page is None:
             return _decoded(pixels, count, metadata)
     # A smaller copy is no further picture.
@@ -60,9 +65,11 @@ def _decoded(pixels: NDArray[np.uint8], count: int, metadata: Metadata) -> Decod
 
 
 def _is_deep(page: _tiff.Page) -> bool:
-    """Whether samples of more than 8 bits decide; 12 bits of grey are left to Pillow, which unpacks them."""
+    """Whether samples of more than 8 bits decide; 12 bits of grey, and CMYK, are left to Pillow."""
     bits = page.first(_tiff.BITS, 1)
-    return min(page.size) > 0 and bits > 8 and not (bits == 12 and page.first(_tiff.SAMPLES, 1) == 1)
+    is_packed = bits == 12 and page.first(_tiff.SAMPLES, 1) == 1
+    is_known = page.first(_tiff.PHOTOMETRIC, _BLACK_IS_ZERO) in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+    return min(page.size) > 0 and bits > 8 and is_known and not is_packed
 
 
 def _decode_plain(data: bytes, metadata: Metadata, limits: Limits) -> tuple[NDArray[np.uint8], int]:
@@ -86,13 +93,8 @@ def _decode_deep(data: bytes, page: _tiff.Page, metadata: Metadata) -> NDArray[n
         or (kind == _UNSIGNED and bits == 32 and is_grey)
         or (kind == _FLOAT and is_grey and count == 1)
     )
-    if not known or not (is_grey or photometric == _RGB) or len(set(page.tags.get(_tiff.BITS, ()))) > 1:
-        colours = "grey" if is_grey else "colour"
-        raise MediaError(
-            f"This is a TIFF of {bits}-bit {_KINDS.get(kind, 'samples')} in {colours}, which is not judged.",
-            code="unsupported_format",
-            hint="Save it with 8 or 16 bits a channel.",
-        )
+    if not known or len(set(page.tags.get(_tiff.BITS, ()))) > 1:
+        raise _not_judged(page)
     try:
         samples = tiff_decode(data)
     except (RuntimeError, ValueError) as error:
@@ -107,12 +109,24 @@ def _decode_deep(data: bytes, page: _tiff.Page, metadata: Metadata) -> NDArray[n
     return turn_upright(array_to_rgb(whole, metadata, 65535), _orientation(page))
 
 
+def _not_judged(page: _tiff.Page) -> MediaError:
+    kind = _KINDS.get(page.first(_tiff.SAMPLE_FORMAT, _UNSIGNED), "samples")
+    is_grey = page.first(_tiff.PHOTOMETRIC, _BLACK_IS_ZERO) in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    return MediaError(
+        f"This is a TIFF of {page.first(_tiff.BITS, 1)}-bit {kind} in {'grey' if is_grey else 'colour'}, "
+        "which is not judged.",
+        code="unsupported_format",
+        hint="Save it with 8 or 16 bits a channel.",
+    )
+
+
 def _channels_last(samples: NDArray[np.generic], page: _tiff.Page, count: int) -> NDArray[np.generic]:
     """(h, w, channels) also where the planes lie one after another."""
     width, height = page.size
     if samples.shape == (count, height, width) and page.first(_tiff.PLANAR, 1) == 2:
         samples = np.moveaxis(samples, 0, 2)
-    if samples.shape[:2] != (height, width):
+    least = 3 if page.first(_tiff.PHOTOMETRIC, _BLACK_IS_ZERO) == _RGB else 1
+    if samples.shape[:2] != (height, width) or count < least:
         raise MediaError("The TIFF's pixels are not laid out as its header says.", code="malformed")
     return samples.reshape(height, width, -1)
 
