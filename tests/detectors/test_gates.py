@@ -12,6 +12,7 @@ import pytest
 import simplejpeg
 
 from veridical.analysis import judge
+from veridical.data.perturbations import NAMED
 from veridical.data.samples import read_samples
 from veridical.detectors import load_detector
 from veridical.detectors.bundle import BundleDetector
@@ -78,9 +79,13 @@ def test_text_is_told_from_photographs_also_after_jpeg(quality: int | None) -> N
     assert "screenshot_or_text" in look(255 - pixels)
 
 
-@pytest.mark.parametrize("pixels", [np.full((100, 80, 3), 7, np.uint8), ramp()], ids=["one colour", "gradient"])
-def test_a_picture_without_texture_is_flat(pixels: Pixels) -> None:
-    assert look(pixels) == ("flat_picture",)
+@pytest.mark.parametrize(
+    ("pixels", "also"),
+    [(np.full((100, 80, 3), 7, np.uint8), ("plain_frame",)), (ramp(), ())],
+    ids=["one colour", "gradient"],
+)
+def test_a_picture_without_texture_is_flat(pixels: Pixels, also: tuple[str, ...]) -> None:
+    assert look(pixels) == ("flat_picture", *also)
 
 
 @pytest.mark.parametrize("offset", [(0, 0), (3, 5)])
@@ -120,6 +125,12 @@ def test_gates_do_not_look_at_pictures_too_small_for_them(shape: tuple[int, int]
 def test_any_size_is_measured_at_bounded_cost(shape: tuple[int, int]) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
     assert look(pixels) == look(pixels.copy()) == ()
+
+
+def test_a_picture_on_a_page_is_not_called_real_and_one_that_fills_its_file_may_be() -> None:
+    assert "plain_frame" not in look(clouds())
+    assert "plain_frame" in look(NAMED["page"].apply(clouds(), np.random.default_rng(0)))
+    assert GATES["plain_frame"].withholds == (Verdict.REAL,)
 
 
 def test_of_an_animation_a_gate_fires_if_it_does_on_most_frames() -> None:

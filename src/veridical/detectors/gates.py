@@ -29,6 +29,7 @@ LEAST_SIDE = 64
 _TILE = 32
 _MOST_TILES = 256
 _BLOCK = 8
+_FRAME = 16
 
 Luma = NDArray[np.int32]
 
@@ -50,8 +51,13 @@ FLAT_PICTURE = Gate("flat_picture", _BOTH)
 SCREENSHOT_OR_TEXT = Gate("screenshot_or_text", _BOTH)
 # Behind it the traces of generators are gone and fakes pass for real, but reals are not called AI more often.
 HEAVY_COMPRESSION = Gate("heavy_compression", (Verdict.REAL,))
+# Page screenshots and framed pictures: the plain part looks real, and AI pictures with it (36 % of the test's).
+PLAIN_FRAME = Gate("plain_frame", (Verdict.REAL,))
 
-GATES = {gate.code: gate for gate in (SMALL_PICTURE, FLAT_PICTURE, SCREENSHOT_OR_TEXT, HEAVY_COMPRESSION)}
+GATES = {
+    gate.code: gate
+    for gate in (SMALL_PICTURE, FLAT_PICTURE, SCREENSHOT_OR_TEXT, HEAVY_COMPRESSION, PLAIN_FRAME)
+}
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ def look(pixels: Pixels) -> tuple[str, ...]:
         # Letters and charts are two tones with nothing between; a photograph has half-tones around its edges.
         SCREENSHOT_OR_TEXT.code: found.half_tones <= 0.2 and found.contrasty >= 0.02 and found.two_tone >= 0.5,
         HEAVY_COMPRESSION.code: found.block_edges >= 1.2,
+        PLAIN_FRAME.code: plain_sides(pixels) >= 3,
     }
     return tuple(code for code, fires in fired.items() if fires)
 
@@ -105,6 +112,17 @@ def measure(pixels: Pixels) -> PixelStatistics:
         two_tone=_two_tone(halved[contrasty]),
         block_edges=min(_block_edges(luma), _block_edges(luma.transpose(0, 2, 1))),
     )
+
+
+def plain_sides(pixels: Pixels) -> int:
+    """The number of sides whose outermost 16 pixels are of one colour, give or take three levels."""
+    strips = (pixels[:_FRAME], pixels[-_FRAME:], pixels[:, :_FRAME], pixels[:, -_FRAME:])
+    return sum(_is_plain(strip.reshape(-1, 3).astype(np.int16)) for strip in strips)
+
+
+def _is_plain(strip: NDArray[np.int16]) -> bool:
+    off = np.abs(strip - np.median(strip, axis=0)).max(axis=1)
+    return bool((off <= 3).mean() >= 0.99)
 
 
 def _tiles(pixels: Pixels) -> Pixels:

@@ -19,6 +19,7 @@ WARNING_WORDS = {
     "views_disagree": "Parts of the picture give different answers.",
     "frames_limited": "Only some frames of the animation were judged.",
     "metadata_partial": "Some of the file's metadata could not be read.",
+    "plain_frame": "The picture stands in a plain frame, as on a page.",
     "truncated": "The file breaks off: grey or black stands for what is missing.",
     "damaged": "The file is damaged: part of the picture is not what it was.",
     "no_end_marker": "The mark of the file's end is missing; the picture is whole.",
@@ -38,6 +39,8 @@ GATE_WORDS = {
     "detector was never measured.",
     "heavy_compression": "The picture was once compressed so strongly that traces of AI, had there been any, "
     "would be gone.",
+    "plain_frame": "The picture stands in a plain frame, as on a page, and the frame itself looks real to the "
+    "detector.",
     "truncated": "The file breaks off, and on half pictures the detector was never measured.",
     "damaged": "The file is damaged, and on broken pictures the detector was never measured.",
 }
