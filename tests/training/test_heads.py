@@ -257,16 +257,22 @@ def test_a_head_weighs_by_publisher_when_asked(folder: Path, tmp_path: Path, tin
     assert not torch.equal(*found)
 
 
-def test_untouched_views_over_the_picture_stand_beside_the_augmented_ones(
-    folder: Path, tmp_path: Path, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Views] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Views]:
+    """The views that are embedded, in order."""
+    found: list[Views] = []
 
     def watched(samples: list[Sample], backbone: str, views: Views, **options: object) -> Embeddings:
-        asked.append(views)
+        found.append(views)
         return embed_views(samples, backbone, views, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(heads, "embed_views", watched)
+    return found
+
+
+def test_untouched_views_over_the_picture_stand_beside_the_augmented_ones(
+    folder: Path, tmp_path: Path, tiny_backbone: str, asked: list[Views]
+) -> None:
     heads.fit(logistic(copies=2, views=5), *splits(folder), Run(tmp_path, say=quiet))
     kinds = [
         (views.augmentation is not None, views.copies, views.input.kind, views.input.count) for views in asked
@@ -276,15 +282,8 @@ def test_untouched_views_over_the_picture_stand_beside_the_augmented_ones(
 
 
 def test_encoded_views_are_cut_and_re_encoded_and_nothing_else(
-    folder: Path, tmp_path: Path, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, tiny_backbone: str, asked: list[Views]
 ) -> None:
-    asked: list[Views] = []
-
-    def watched(samples: list[Sample], backbone: str, views: Views, **options: object) -> Embeddings:
-        asked.append(views)
-        return embed_views(samples, backbone, views, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(heads, "embed_views", watched)
     heads.fit(logistic(copies=0, encoded=3), *splits(folder), Run(tmp_path, say=quiet))
     assert (asked[0].augmentation, asked[0].copies) == (
         Augmentation(crop=asked[0].input.size, downscale=0.0),
